@@ -1,0 +1,163 @@
+"""Where labelled radiographs come from: class folders and CSV tables become candidates.
+
+A candidate is a file with its finding and part; nothing is opened yet.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.errors import CohortError
+from hilum.findings import Finding, Part
+
+__all__ = ["Candidate", "candidates_from_csv", "candidates_from_folders"]
+
+_PART_WORDS = {
+    "train": Part.TRAIN,
+    "training": Part.TRAIN,
+    "val": Part.VALIDATION,
+    "valid": Part.VALIDATION,
+    "validation": Part.VALIDATION,
+    "test": Part.TEST,
+    "testing": Part.TEST,
+}
+_FINDING_WORDS = {
+    "normal": Finding.NORMAL,
+    "no finding": Finding.NORMAL,
+    "no findings": Finding.NORMAL,
+    "healthy": Finding.NORMAL,
+    "bacterial": Finding.BACTERIAL,
+    "bacteria": Finding.BACTERIAL,
+    "bacterial pneumonia": Finding.BACTERIAL,
+    "viral": Finding.VIRAL,
+    "virus": Finding.VIRAL,
+    "viral pneumonia": Finding.VIRAL,
+    "pneumonia": Finding.PNEUMONIA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that a person says is a radiograph with a finding."""
+
+    path: str  # relative to the root, with forward slashes
+    finding: Finding
+    part: Part | None  # None where nothing says
+    patient: str | None  # None where nothing says yet
+    source: str
+
+
+def _word(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+
+
+def finding_of(text: str, extra: dict[str, Finding]) -> Finding | None:
+    """Return the finding that a folder name or table cell means, or None."""
+    return extra.get(text) or _FINDING_WORDS.get(_word(text))
+
+
+def candidates_from_folders(
+    root: Path, *, findings: dict[str, Finding]
+) -> tuple[list[Candidate], list[str]]:
+    """Find files in `root/CLASS/...` or `root/PART/CLASS/...`.
+
+    Args:
+        root: The folder.
+        findings: What further folder names mean, beside the usual ones.
+
+    Returns:
+        The candidates, sorted by path, and the folders at the top that were left alone because
+        their names are neither a part nor a finding.
+
+    Raises:
+        CohortError: If no class folder is found.
+    """
+    if not root.is_dir():
+        raise CohortError(f"{root} is no folder; give the folder that holds the class folders")
+    candidates: list[Candidate] = []
+    ignored: list[str] = []
+    for top in sorted(path for path in root.iterdir() if path.is_dir()):
+        part = _PART_WORDS.get(_word(top.name))
+        classes = sorted(path for path in top.iterdir() if path.is_dir()) if part else [top]
+        for folder in classes:
+            finding = finding_of(folder.name, findings)
+            if finding is None:
+                if not folder.name.startswith((".", "__MACOSX")):
+                    ignored.append(folder.relative_to(root).as_posix())
+                continue
+            for path in _files(folder):
+                relative = path.relative_to(root).as_posix()
+                candidates.append(Candidate(relative, finding, part, None, root.name))
+    if not candidates:
+        raise CohortError(
+            f"{root} has no class folders with files; name them NORMAL, BACTERIAL, VIRAL or "
+            "PNEUMONIA (alone or under train, val, test), or say what a name means with "
+            "--finding NAME=normal|bacterial|viral|pneumonia"
+        )
+    return candidates, ignored
+
+
+def _files(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def candidates_from_csv(
+    table_path: Path, *, columns: dict[str, str], findings: dict[str, Finding]
+) -> list[Candidate]:
+    """Read candidates from a CSV table with a header.
+
+    Args:
+        table_path: The CSV, UTF-8.
+        columns: Which column holds `path`, `finding`, `patient`, `part`, `source`; the first two
+            are needed, and each defaults to a column of its own name.
+        findings: What the cells of the finding column mean, beside the usual words.
+
+    Raises:
+        CohortError: If the table cannot be read, a column is missing, or a cell means nothing.
+    """
+    import polars as pl
+
+    try:
+        table = pl.read_csv(table_path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{table_path} cannot be read as CSV: {error}") from error
+    fields = ("path", "finding", "patient", "part", "source")
+    if odd := set(columns) - set(fields):
+        raise CohortError(f"--column knows {', '.join(fields)}, not {', '.join(sorted(odd))}")
+    names = {field: columns.get(field, field) for field in fields}
+    needed = [names["path"], names["finding"], *columns.values()]
+    if missing := [name for name in needed if name not in table.columns]:
+        raise CohortError(
+            f"{table_path} has no column {', '.join(dict.fromkeys(missing))}; it has "
+            f"{', '.join(table.columns)}; say which is which with --column path=NAME"
+        )
+    candidates = []
+    for number, row in enumerate(table.iter_rows(named=True), start=2):
+        finding = finding_of(row[names["finding"]] or "", findings)
+        if finding is None:
+            raise CohortError(
+                f"{table_path} line {number}: '{row[names['finding']]}' is no finding; say what it "
+                "means with --finding NAME=normal|bacterial|viral|pneumonia"
+            )
+        if not row[names["path"]]:
+            raise CohortError(f"{table_path} line {number} has no path")
+        part_text = row.get(names["part"])
+        part = _PART_WORDS.get(_word(part_text)) if part_text else None
+        if part_text and part is None:
+            raise CohortError(f"{table_path} line {number}: '{part_text}' is no part")
+        candidates.append(
+            Candidate(
+                path=Path(row[names["path"]]).as_posix(),
+                finding=finding,
+                part=part,
+                patient=row.get(names["patient"]),
+                source=row.get(names["source"]) or table_path.stem,
+            )
+        )
+    if not candidates:
+        raise CohortError(f"{table_path} has no rows")
+    return candidates

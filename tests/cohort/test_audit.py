@@ -1,0 +1,84 @@
+"""The audit finds what was planted, and nothing where nothing is."""
+
+import polars as pl
+
+from hilum.cohort.audit import audit_cohort
+from hilum.cohort.split import split_parts
+from tests.cohort.test_split import many
+
+
+def by_check(cohort):
+    return {line.check: line for line in audit_cohort(cohort)}
+
+
+def sound_cohort():
+    cohort = split_parts(many(300), validation=0.2, seed=1)
+    return type(cohort)(
+        cohort.table.with_columns(phash=pl.col("id")), cohort.root, "x", False, "", {}
+    )
+
+
+def planted(**columns):
+    cohort = sound_cohort()
+    return type(cohort)(cohort.table.with_columns(**columns), cohort.root, "x", False, "", {})
+
+
+def two_of(column, value, rows):
+    return pl.when(pl.col("id").is_in(rows)).then(pl.lit(value)).otherwise(pl.col(column))
+
+
+def one_of_each_part(cohort):
+    return [
+        cohort.table.filter(pl.col("part") == part)["id"][0] for part in ("train", "validation")
+    ]
+
+
+def test_a_sound_cohort_has_no_serious_line():
+    assert not any(line.serious for line in audit_cohort(sound_cohort()))
+
+
+def test_a_patient_in_two_parts_is_serious():
+    rows = one_of_each_part(sound_cohort())
+    line = by_check(planted(patient=two_of("patient", "same", rows)))["patients in two parts"]
+    assert line.serious
+    assert line.found == 1
+    assert set(line.examples) == set(rows)
+
+
+def test_the_same_file_in_two_parts_is_serious_and_counted_once():
+    rows = one_of_each_part(sound_cohort())
+    lines = by_check(
+        planted(sha256=two_of("sha256", "same", rows), phash=two_of("phash", "h", rows))
+    )
+    assert lines["same file in two parts"].serious
+    assert lines["same file in two parts"].found == 2
+    assert lines["look-alikes in two parts"].found == 0
+
+
+def test_look_alikes_in_two_parts_are_worth_a_look():
+    line = by_check(planted(phash=two_of("phash", "h", one_of_each_part(sound_cohort()))))[
+        "look-alikes in two parts"
+    ]
+    assert line.found == 2
+    assert not line.serious
+
+
+def test_one_file_with_two_findings_is_serious():
+    table = sound_cohort().table
+    rows = [table.filter(pl.col("finding") == f)["id"][0] for f in ("normal", "viral pneumonia")]
+    line = by_check(planted(sha256=two_of("sha256", "same", rows)))["one file, two findings"]
+    assert line.serious
+    assert line.found == 2
+
+
+def test_a_small_part_says_what_it_cannot_show():
+    line = by_check(split_parts(many(60), validation=0.1))["size of validation"]
+    assert line.found
+    assert "errors" in line.text
+
+
+def test_unreadable_files_are_counted():
+    cohort = planted(unreadable=pl.when(pl.col("id") == "3").then(pl.lit("it is empty")))
+    line = by_check(cohort)["unreadable files"]
+    assert (line.found, line.serious) == (1, False)
+    assert line.examples == ("3",)
