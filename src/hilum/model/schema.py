@@ -1,0 +1,134 @@
+"""What a `.hilum` file says beside its network: closed, versioned documents, no code.
+
+Every member is a frozen pydantic model that refuses unknown keys, so a file from another version
+is refused by name instead of being half understood.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hilum.findings import Finding, Task
+
+__all__ = [
+    "Calibration",
+    "Counts",
+    "Gate",
+    "Labels",
+    "OperatingPoint",
+    "OperatingPoints",
+    "Preprocessing",
+    "Provenance",
+    "Saliency",
+]
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Document(BaseModel):
+    """A closed, immutable JSON document; NaN and infinities are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Labels(_Document):
+    """What the network's outputs mean, in order; the first is always normal."""
+
+    task: Task
+    findings: tuple[Finding, ...]
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> "Labels":
+        if self.findings != self.task.labels:
+            raise ValueError(f"the findings must be {[str(f) for f in self.task.labels]} in order")
+        return self
+
+
+class Preprocessing(_Document):
+    """How a radiograph becomes the network's input."""
+
+    size: int = Field(ge=16, le=2048)  # the input is size x size grey levels, uint8, in [0, 255]
+    resampling: Literal["area"] = "area"  # mean of the source pixels under each target pixel
+    aspect: Literal["squash"] = "squash"  # both axes are scaled to `size`; nothing is cut away
+
+
+class Calibration(_Document):
+    """Turns scores into probabilities: softmax(scale * score + bias), fitted on validation.
+
+    For two classes this is Platt scaling; for more, temperature scaling with a bias per class
+    (Alexandari et al., ICML 2020).
+    """
+
+    method: Literal["none", "scale-and-bias"] = "none"
+    scale: float = Field(default=1.0, gt=0.0)
+    bias: tuple[float, ...]  # one per label
+    radiographs: int = Field(default=0, ge=0)  # how many it was fitted on
+
+
+class Counts(_Document):
+    """The two-by-two table of a decision against the reference standard; rates are derived."""
+
+    true_positives: int = Field(ge=0)
+    false_positives: int = Field(ge=0)
+    true_negatives: int = Field(ge=0)
+    false_negatives: int = Field(ge=0)
+
+
+class OperatingPoint(_Document):
+    """A threshold with its stated aim: refer when the probability of pneumonia reaches it."""
+
+    name: str = Field(min_length=1)  # such as "sensitivity-0.95"
+    aim: str = Field(min_length=1)  # for people
+    threshold: Probability  # refer when the probability of pneumonia is >= threshold
+    chosen_on: str  # the part, such as "validation"
+    counts: Counts  # on the radiographs that it was chosen on
+
+
+class OperatingPoints(_Document):
+    """The operating points of a classifier, with distinct names; the first is the default."""
+
+    points: tuple[OperatingPoint, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "OperatingPoints":
+        names = [point.name for point in self.points]
+        if len(set(names)) != len(names):
+            raise ValueError("two operating points have the same name")
+        return self
+
+
+class Saliency(_Document):
+    """How the class activation map is drawn: the local log-odds of pneumonia, from 0 to `scale`.
+
+    A fixed scale keeps a normal radiograph's map dark; stretching each map to its own maximum
+    would light up something on every radiograph.
+    """
+
+    method: Literal["class-activation-map"] = "class-activation-map"
+    scale: float = Field(gt=0.0)  # local log-odds drawn as the hottest colour
+
+
+class Gate(_Document):
+    """What an input must be so that the classifier may read it."""
+
+    minimum_side: int = Field(default=64, ge=1)  # pixels, of the source
+    maximum_aspect: float = Field(default=2.5, gt=1.0)  # longer side over shorter side
+    minimum_contrast: float = Field(default=8.0, ge=0.0)  # grey levels, 5th to 95th percentile
+
+
+class Provenance(_Document):
+    """Which program, recipe, radiographs and command made the file."""
+
+    hilum_version: str
+    created: str  # ISO 8601, UTC
+    command: str
+    recipe: dict[str, Any]  # the resolved recipe
+    seed: int
+    cohort_sha256: str
+    cohort_name: str
+    radiographs: dict[str, int]  # part -> how many were used
+    patients: dict[str, int]  # part -> how many were used
+    phantom: bool  # True: trained on drawn phantoms, so it says nothing of real radiographs
+    network: str
+    network_weights: str  # where the starting weights came from, and their licence
+    test_openings: int = 0  # how often the test part was opened, as far as this file knows
