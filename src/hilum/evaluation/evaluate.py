@@ -1,0 +1,139 @@
+"""Evaluating a classifier: its predictions of one part of a cohort, and the evidence from them."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.cohort.pixels import cached_pixels
+from hilum.cohort.table import Cohort
+from hilum.evaluation.evidence import Context, Evidence, build_evidence
+from hilum.evaluation.gallery import confident_mistakes
+from hilum.evaluation.openings import record_opening
+from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.report import write_evidence
+from hilum.findings import Part
+from hilum.model import Classifier
+from hilum.model.network import BATCH
+
+__all__ = ["evaluate_classifier", "predict"]
+
+_THUMBNAIL = 112  # pixels a side in the gallery of the report
+
+
+def predict(
+    classifier: Classifier,
+    part: Cohort,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Predictions, NDArray[np.uint8], int]:
+    """Read the radiographs of a part.
+
+    The gate is not asked: figures are over every readable radiograph.
+
+    Args:
+        classifier: The classifier.
+        part: Readable radiographs.
+        progress: Called with how many of how many are read.
+
+    Returns:
+        The predictions; the pixels they were made from, (n, size, size), uint8; and how many
+        radiographs were left out because the task has no place for their finding.
+
+    Raises:
+        CohortError: If a file cannot be read any more, or a finding of the task never occurs.
+    """
+    placed, truth = part.for_task(classifier.file.labels.task)
+    pixels = cached_pixels(placed, classifier.size)
+    batches = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
+    scores: list[NDArray[np.float32]] = []
+    done = 0
+    for output in classifier.network.stream(batches, "scores"):
+        scores.append(output)
+        done += len(output)
+        if progress:
+            progress(done, len(pixels))
+    predictions = Predictions(
+        labels=classifier.file.labels,
+        probabilities=classifier.probabilities(np.concatenate(scores)),
+        truth=truth,
+        patients=placed.patients,
+        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
+    )
+    return predictions, pixels, len(part) - len(placed)
+
+
+def evaluate_classifier(
+    classifier: Classifier,
+    cohort: Cohort,
+    part: Part,
+    folder: Path,
+    *,
+    operating_point: str | None = None,
+    command: str = "",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evidence:
+    """Measure a classifier on one part and write `metrics.json` and `report.html`.
+
+    Opening a test part is recorded in the ledger of this machine.
+
+    Args:
+        classifier: The classifier.
+        cohort: The cohort.
+        part: Which part.
+        folder: Where to write; made when it is not there.
+        operating_point: Name of the one that the report speaks of; the default one when None.
+        command: As typed, for provenance.
+        seed: Of the bootstrap.
+        progress: Called with how many of how many radiographs are read.
+
+    Raises:
+        CohortError: If the part is empty or its files changed.
+        ModelError: If there is no operating point of that name.
+        UsageError: If the folder cannot be written.
+    """
+    file = classifier.file
+    point = file.operating_point(operating_point)
+    chosen = cohort.part(part)
+    predictions, pixels, left_out = predict(classifier, chosen, progress)
+    openings = record_opening(cohort, file.sha256) if part is Part.TEST else None
+    evidence = build_evidence(
+        predictions,
+        point,
+        context=Context(
+            command=command,
+            classifier_name=str(file.provenance.recipe.get("name", file.provenance.network)),
+            classifier_sha256=file.sha256,
+            cohort_name=cohort.name,
+            cohort_sha256=cohort.digest(),
+            part=part,
+            phantom=cohort.phantom or file.provenance.phantom,
+            left_out=left_out,
+            test_openings=openings,
+        ),
+        seed=seed,
+        other_points=file.operating_points,
+    )
+    rows = {str(name): row for row, name in enumerate(predictions.ids)}
+    gallery = [
+        replace(item, thumbnail=_thumbnail(pixels[rows[item.id]]))
+        for item in confident_mistakes(predictions, point)
+    ]
+    write_evidence(evidence, folder, gallery)
+    return evidence
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> str:
+    """Return a small PNG of a radiograph as a data URI, so that the report needs no other file."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.asarray(pixels)).resize(
+        (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX
+    )
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

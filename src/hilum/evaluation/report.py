@@ -1,0 +1,90 @@
+"""The report: evidence as one HTML page that loads nothing, beside the same as JSON."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from hilum.evaluation.evidence import Evidence
+from hilum.evaluation.figures import DEFINITIONS, Figure
+from hilum.evaluation.gallery import GalleryItem
+from hilum.evaluation.plots import plots
+from hilum.evaluation.verdict import caveats, percent, verdict
+from hilum.files import write_text
+
+__all__ = ["METRICS_FILE", "REPORT_FILE", "render_report", "write_evidence"]
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+
+def _value(figure: Figure) -> str:
+    return "undefined" if figure.value is None else f"{figure.value:.3f}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.interval is None:
+        return f"none: {figure.reason or figure.no_interval}"
+    return f"{figure.interval.lower:.3f} to {figure.interval.upper:.3f}"
+
+
+def _method(figure: Figure) -> str:
+    if figure.interval is None:
+        return ""
+    if figure.interval.dropped:
+        return f"{figure.interval.method}, {figure.interval.dropped} replicates dropped"
+    return figure.interval.method
+
+
+def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> str:
+    """Return the report as HTML, drawn from the evidence and the gallery alone.
+
+    Everything is inside: no script, no font, no image from elsewhere. Text from outside, such as the
+    ids of radiographs, is escaped.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    template = resources.files("hilum.evaluation").joinpath("report.html.j2")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        value=_value,
+        interval=_interval,
+        method=_method,
+        percent=percent,
+        # Only for SVG that hilum.evaluation.plots drew; it escapes what it is given.
+        drawn=Markup,
+    )
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        evidence=evidence,
+        verdict=verdict(evidence),
+        caveats=caveats(evidence),
+        points=(evidence.operating_point, *evidence.other_operating_points),
+        plots=plots(evidence),
+        definitions=DEFINITIONS,
+        gallery=tuple(gallery),
+    )
+
+
+def write_evidence(
+    evidence: Evidence, folder: Path, gallery: Sequence[GalleryItem] = ()
+) -> tuple[Path, Path]:
+    """Write `metrics.json` and `report.html`, each whole or not at all.
+
+    Args:
+        evidence: What to write.
+        folder: Made where it is missing; files of these names are replaced.
+        gallery: The mistakes to list, such as from `confident_mistakes`.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        UsageError: If the folder cannot be written.
+    """
+    page = render_report(evidence, gallery)  # before the first file, so that a failure leaves none
+    metrics, report = folder / METRICS_FILE, folder / REPORT_FILE
+    write_text(metrics, evidence.model_dump_json(indent=2) + "\n")
+    write_text(report, page)
+    return metrics, report
