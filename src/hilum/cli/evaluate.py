@@ -1,0 +1,49 @@
+"""`hilum evaluate`: the evidence for a classifier on one part of a cohort."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.cli.console import command_line, emit_json, note, progress, research_use
+from hilum.cli.train import print_figures
+from hilum.findings import Part
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .hilum file.")],
+    cohort: Annotated[Path, typer.Option("--cohort", "-c", help="A cohort's Parquet table.")],
+    part: Annotated[Part, typer.Option(help="Which part; opening test is counted.")] = Part.TEST,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for metrics.json and report.html."),
+    ] = None,
+    operating_point: Annotated[
+        str | None, typer.Option(help="Name of an operating point; the default one when not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Measure a classifier: figures with intervals over patients, plots, and a report."""
+    from hilum.cohort import load_cohort
+    from hilum.evaluation import evaluate_classifier
+    from hilum.model import load
+
+    folder = output or model.parent / f"evidence-{part}"
+    with progress("reading", quiet=as_json) as advance:
+        evidence = evaluate_classifier(
+            load(model),
+            load_cohort(cohort),
+            part,
+            folder,
+            operating_point=operating_point,
+            command=command_line(),
+            progress=advance,
+        )
+    if as_json:
+        emit_json(evidence.model_dump(mode="json"))
+        return
+    print_figures(evidence.model_dump(mode="json"))
+    note(f"{folder / 'report.html'}\n{folder / 'metrics.json'}")
+    research_use()

@@ -1,0 +1,90 @@
+"""`hilum train`: a recipe and a cohort become a classifier."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hilum.cli.console import command_line, emit_json, note, progress, research_use, table
+from hilum.findings import Task
+
+__all__ = ["print_figures", "train"]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
+    cohort: Annotated[Path, typer.Option("--cohort", "-c", help="A cohort's Parquet table.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for model.hilum and recipe.json.")
+    ],
+    task: Annotated[Task | None, typer.Option(help="Instead of the recipe's task.")] = None,
+    aim: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Aim of an operating point, instead of the recipe's; repeat for more. "
+            "The forms: sensitivity>=S, specificity>=S, probability>=P, youden."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Train a classifier: the validation part calibrates and chooses, the test part stays shut."""
+    from hilum.cohort import load_cohort
+    from hilum.training import load_recipe
+    from hilum.training import train as train_recipe
+
+    changed = load_recipe(recipe).changed(
+        task=str(task) if task else None,
+        seed=seed,
+        operating_point={"aims": aim} if aim else None,
+    )
+    result = train_recipe(
+        changed,
+        load_cohort(cohort),
+        output,
+        command=command_line(),
+        stage=lambda name: progress(name, quiet=as_json),
+    )
+    if as_json:
+        emit_json(
+            {
+                "model": str(result.path),
+                "sha256": result.sha256,
+                "seconds": result.seconds,
+                "evidence": result.model.evidence,
+            }
+        )
+        return
+    print_figures(result.model.evidence)
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
+    note(f"{result.path}  sha256 {result.sha256[:16]}  ({spent})")
+    research_use()
+
+
+def print_figures(evidence: dict[str, Any]) -> None:
+    """Print the figures of an evidence document for people."""
+    measured = evidence["operating_point"]
+    part = evidence["part"]
+    kind = "DRAWN PHANTOMS, " if evidence["phantom"] else ""
+    table(
+        f"{part}: {kind}{evidence['radiographs']} radiographs of {evidence['patients']} patients, "
+        f"operating point {measured['point']['name']} "
+        f"(threshold {measured['point']['threshold']:.3f})",
+        ["figure", "value", "95 % interval"],
+        [
+            (name, _value(figure), _interval(figure))
+            for group in (evidence["figures"], measured["figures"], evidence["overall"])
+            for name, figure in group.items()
+        ],
+    )
+    if evidence.get("test_openings"):
+        note(f"this test part was opened {evidence['test_openings']} times on this machine")
+
+
+def _value(figure: dict[str, Any]) -> str:
+    return figure["reason"] if figure["value"] is None else f"{figure['value']:.3f}"
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    interval = figure["interval"]
+    return f"{interval['lower']:.3f} to {interval['upper']:.3f}" if interval else "none"

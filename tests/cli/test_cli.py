@@ -1,0 +1,181 @@
+"""The installed command: help, exit statuses, JSON, and no traceback for a user's mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hilum._version import __version__
+
+HILUM = Path(sys.executable).with_name("hilum")
+
+
+def hilum(*arguments, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, **options.pop("env", {})}
+    return subprocess.run(
+        [HILUM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=300,
+        **options,
+    )
+
+
+COMMANDS = [
+    (), ("demo",), ("cohort",), ("cohort", "build"), ("cohort", "split"), ("cohort", "show"),
+    ("cohort", "audit"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
+    ("screen",), ("model",), ("model", "show"), ("model", "verify"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    done = hilum(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+def test_the_version_is_the_packages():
+    assert hilum("--version").stdout.strip() == f"hilum {__version__}"
+
+
+def test_help_starts_without_heavy_imports():
+    code = (
+        "import sys; import hilum.cli.app;"
+        "heavy = {'torch', 'numpy', 'polars', 'openvino', 'sklearn', 'matplotlib', 'pydicom'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("screen", "x.png"), "model"),
+        (("screen", "x.png", "-m", "none.hilum"), "none.hilum cannot be read"),
+        (("train", "nothing", "-c", "c", "-o", "o"), "there is no recipe 'nothing'"),
+        (("train", "instant", "-c", "none.parquet", "-o", "o"), "there is no cohort none.parquet"),
+        (("cohort", "build", "nowhere", "-o", "c.parquet"), "nowhere is no folder"),
+        (("cohort", "show", "none.parquet"), "there is no cohort"),
+        (("cohort", "fetch", "imagenet"), "imagenet"),
+        (("model", "show", "none.hilum"), "cannot be read"),
+        (("evaluate", "none.hilum", "-c", "c.parquet"), "cannot be read"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(tmp_path, arguments, message):
+    done = hilum(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_main_job_by_commands(phantom_folder, tmp_path):
+    """Folder to classifier to report to readings, each by one command."""
+    cohort, run, report = tmp_path / "c.parquet", tmp_path / "run", tmp_path / "report"
+    built = hilum("cohort", "build", phantom_folder, "-o", cohort, "--validation", "0.3", "--json")
+    assert built.returncode == 0, built.stderr
+    assert json.loads(built.stdout)["phantom"]
+    assert hilum("cohort", "audit", cohort).returncode == 0
+    trained = hilum(
+        "train", "instant", "-c", cohort, "-o", run, "--aim", "probability>=0.05", "--json"
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["evidence"]["part"] == "validation"
+    model = run / "model.hilum"
+    assert hilum("model", "verify", model).returncode == 0
+    shown = json.loads(hilum("model", "show", model, "--json").stdout)
+    assert [p["threshold"] for p in shown["operating_points"]] == [0.05]
+    for opening in (1, 2):
+        evaluated = hilum("evaluate", model, "-c", cohort, "-o", report, "--json")
+        assert evaluated.returncode == 0, evaluated.stderr
+        assert json.loads(evaluated.stdout)["test_openings"] == opening
+    assert "research use only" in (report / "report.html").read_text()
+    assert json.loads((report / "metrics.json").read_text())["part"] == "test"
+    readings = tmp_path / "readings.parquet"
+    screened = hilum(
+        "screen",
+        phantom_folder / "test",
+        "-m",
+        model,
+        "-o",
+        readings,
+        "--overlays",
+        tmp_path / "png",
+    )
+    assert screened.returncode == 0, screened.stderr
+    table = pl.read_parquet(readings)
+    files = list((phantom_folder / "test").rglob("*.png"))
+    assert table.height == len(files)
+    assert len(list((tmp_path / "png").glob("*.png"))) == len(files)
+    assert set(table["decision"]) <= {"refer", "do not refer"}
+
+
+def test_a_bad_file_gives_status_1_and_its_reason(model_path, tmp_path):
+    (tmp_path / "bad.png").write_text("this is text")
+    done = hilum("screen", tmp_path, "-m", model_path, "--json")
+    assert done.returncode == 1
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert row["status"] == "unreadable"
+    assert row["reason"]
+
+
+def test_a_folder_without_radiographs_says_so(model_path, tmp_path):
+    done = hilum("screen", tmp_path, "-m", model_path)
+    assert done.returncode == 1
+    assert "nothing to read" in done.stderr
+
+
+def test_the_model_can_come_from_the_environment(model_path, phantom_folder):
+    path = next((phantom_folder / "test").rglob("*.png"))
+    done = hilum("screen", path, "--json", env={"HILUM_MODEL": str(model_path)})
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "read"
+
+
+def test_a_leaky_cohort_fails_its_audit(phantom_cohort, tmp_path):
+    table = phantom_cohort.table.with_columns(patient=pl.lit("one"))
+    path = tmp_path / "leaky.parquet"
+    type(phantom_cohort)(table, phantom_cohort.root, "leaky", True, "", {}).save(path)
+    done = hilum("cohort", "audit", path)
+    assert done.returncode == 1
+    assert "SERIOUS" in done.stdout
+    refused = hilum("train", "instant", "-c", path, "-o", tmp_path / "run")
+    assert refused.returncode == 2
+    assert "more than one of" in refused.stderr
+
+
+def test_an_interrupted_screening_leaves_what_was_done(model_path, phantom_folder, tmp_path):
+    files = [str(path) for path in (phantom_folder / "test").rglob("*.png")]
+    readings = tmp_path / "readings.csv"
+    process = subprocess.Popen(
+        [HILUM, "screen", "-", "-m", model_path, "-o", readings],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write("\n".join((files * 100)[:1000]) + "\n")
+    process.stdin.flush()  # left open: the list has no end, so only Ctrl-C can stop it
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if readings.exists() and len(readings.read_text().splitlines()) > 100:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    rows = pl.read_csv(readings)
+    assert rows.height > 100
+    assert rows["probability"].null_count() == 0
