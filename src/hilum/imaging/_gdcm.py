@@ -30,6 +30,8 @@ def decode_with_gdcm(stream: bytes, header: JpegHeader) -> Pixels:
     import gdcm
 
     lossless = header.process == LOSSLESS
+    if not 2 <= header.precision <= 16:  # T.81, table B.2
+        raise _damaged()
     if not lossless:
         # Old encoders leave the spectral selection of a sequential scan at zero; GDCM grumbles to
         # the error stream and decodes all the same, so it is given what T.81, table B.3 asks for.

@@ -1,0 +1,97 @@
+"""Evaluating a classifier on a part, and the ledger of test openings."""
+
+import json
+
+import polars as pl
+import pytest
+
+from hilum.cohort.split import split_parts
+from hilum.errors import CohortError, ModelError
+from hilum.evaluation import evaluate_classifier, openings_of, record_opening
+from hilum.findings import Finding, Part
+from hilum.model import load
+
+
+@pytest.fixture(scope="module")
+def classifier(model_path):
+    return load(model_path)
+
+
+def test_the_validation_part_reads_as_it_did_in_training(classifier, phantom_cohort, tmp_path):
+    evidence = evaluate_classifier(classifier, phantom_cohort, Part.VALIDATION, tmp_path)
+    trained = classifier.file.evidence
+    assert evidence.figures["auc"].value == pytest.approx(trained["figures"]["auc"]["value"])
+    assert (
+        evidence.operating_point.counts.model_dump()
+        == classifier.file.operating_points[0].counts.model_dump()
+    )
+    assert evidence.classifier_sha256 == classifier.file.sha256
+    assert evidence.cohort_sha256 == phantom_cohort.digest()
+    assert evidence.test_openings is None
+
+
+def test_every_opening_of_a_test_part_is_counted(classifier, phantom_cohort, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "ledger"))
+    assert openings_of(phantom_cohort) == 0
+    for opening in (1, 2, 3):
+        evidence = evaluate_classifier(classifier, phantom_cohort, Part.TEST, tmp_path / "out")
+        assert evidence.test_openings == opening
+    resplit = split_parts(phantom_cohort, validation=0.2, seed=9)
+    assert openings_of(resplit) == 3  # another split of the rest: the test part is the same
+    fewer = phantom_cohort.where(
+        ~(
+            (pl.col("part") == "test")
+            & (pl.col("patient") == phantom_cohort.part(Part.TEST).patients[0])
+        )
+    )
+    assert openings_of(fewer) == 0
+
+
+def test_a_damaged_line_of_the_ledger_does_not_hide_the_others(
+    phantom_cohort, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    record_opening(phantom_cohort, "a")
+    (ledger,) = tmp_path.rglob("test-openings.jsonl")
+    ledger.write_text(ledger.read_text() + '{"test_pa\n')
+    assert record_opening(phantom_cohort, "b") == 2
+
+
+def test_metrics_and_report_are_written_together(classifier, phantom_cohort, tmp_path):
+    evaluate_classifier(
+        classifier, phantom_cohort, Part.VALIDATION, tmp_path, command="the command"
+    )
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    report = (tmp_path / "report.html").read_text()
+    assert metrics["command"] == "the command"
+    assert "data:image/png;base64," in report  # the mistakes have pictures
+    assert f"{metrics['figures']['auc']['value']:.3f}" in report
+
+
+def test_findings_without_a_place_in_the_task_are_counted(
+    three_class_model_path, phantom_cohort, tmp_path
+):
+    rows = phantom_cohort.table["part"] == "validation"
+    first = phantom_cohort.table.filter(rows & (phantom_cohort.table["finding"] != "normal"))["id"][
+        0
+    ]
+    table = phantom_cohort.table.with_columns(
+        finding=pl.when(pl.col("id") == first)
+        .then(pl.lit(str(Finding.PNEUMONIA)))
+        .otherwise("finding")
+    )
+    cohort = type(phantom_cohort)(table, phantom_cohort.root, "x", True, "", {})
+    evidence = evaluate_classifier(load(three_class_model_path), cohort, Part.VALIDATION, tmp_path)
+    assert evidence.left_out == 1
+    assert evidence.radiographs == int(rows.sum()) - 1
+
+
+def test_what_cannot_be_evaluated_leaves_nothing_behind(classifier, phantom_cohort, tmp_path):
+    with pytest.raises(ModelError, match="no operating point"):
+        evaluate_classifier(
+            classifier, phantom_cohort, Part.TEST, tmp_path / "out", operating_point="x"
+        )
+    no_test = phantom_cohort.where(pl.col("part") != "test")
+    with pytest.raises(CohortError, match="no test part"):
+        evaluate_classifier(classifier, no_test, Part.TEST, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
