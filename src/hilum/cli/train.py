@@ -72,8 +72,12 @@ def print_figures(evidence: dict[str, Any]) -> None:
         f"(threshold {measured['point']['threshold']:.3f})",
         ["figure", "value", "95 % interval"],
         [
-            (name, _value(figure), _interval(figure))
-            for group in (evidence["figures"], measured["figures"], evidence["overall"])
+            (f"{name}{suffix}", _value(figure), _interval(figure))
+            for group, suffix in (
+                (evidence["figures"], ""),
+                (measured["figures"], ""),
+                (evidence["overall"], ", all classes"),
+            )
             for name, figure in group.items()
         ],
     )
