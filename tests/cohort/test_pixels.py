@@ -85,3 +85,20 @@ def test_a_file_that_changed_since_the_build_is_refused(phantom_folder, tmp_path
     with pytest.raises(CohortError, match="it was readable when the cohort was built"):
         cached_pixels(cohort.readable, 32, folder=tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_a_cohort_whose_folder_moved_is_found_by_its_new_root(phantom_folder, tmp_path):
+    import shutil
+
+    from hilum.cohort import load_cohort
+    from hilum.cohort.build import BuildOptions, build_cohort
+
+    shutil.copytree(phantom_folder, tmp_path / "before")
+    cohort, _ = build_cohort(tmp_path / "before", BuildOptions())
+    cohort.save(tmp_path / "c.parquet")
+    (tmp_path / "before").rename(tmp_path / "after")
+    lost = load_cohort(tmp_path / "c.parquet")
+    with pytest.raises(CohortError, match="say where to with --root"):
+        cached_pixels(lost, 32, folder=tmp_path / "cache")
+    found = load_cohort(tmp_path / "c.parquet", root=tmp_path / "after")
+    assert cached_pixels(found, 32, folder=tmp_path / "cache").shape == (len(cohort), 32, 32)

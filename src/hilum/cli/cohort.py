@@ -7,6 +7,7 @@ import typer
 
 from hilum.cli.console import command_line, emit_json, note, out, progress, research_use, table
 from hilum.errors import UsageError
+from hilum.files import ensure_folder
 from hilum.findings import Finding, Part
 
 __all__ = ["app"]
@@ -103,6 +104,7 @@ def build(
         name=name,
         command=command_line(),
     )
+    ensure_folder(output.parent)  # known to work before the work starts
     with progress("reading", quiet=as_json) as advance:
         cohort, ignored = build_cohort(source, options, advance)
     parts = set(cohort.readable.table["part"])

@@ -23,6 +23,9 @@ def evaluate(
     operating_point: Annotated[
         str | None, typer.Option(help="Name of an operating point; the default one when not given.")
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure a classifier: figures with intervals over patients, plots, and a report."""
@@ -34,7 +37,7 @@ def evaluate(
     with progress("reading", quiet=as_json) as advance:
         evidence = evaluate_classifier(
             load(model),
-            load_cohort(cohort),
+            load_cohort(cohort, root=root),
             part,
             folder,
             operating_point=operating_point,

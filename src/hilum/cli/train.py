@@ -25,6 +25,9 @@ def train(
             "The forms: sensitivity>=S, specificity>=S, probability>=P, youden."
         ),
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -40,7 +43,7 @@ def train(
     )
     result = train_recipe(
         changed,
-        load_cohort(cohort),
+        load_cohort(cohort, root=root),
         output,
         command=command_line(),
         stage=lambda name: progress(name, quiet=as_json),

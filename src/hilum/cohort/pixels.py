@@ -114,7 +114,10 @@ def _decode_all(
         try:
             radiograph = read(path, min_side=size)
         except HilumError as error:
-            raise CohortError(f"{error}; it was readable when the cohort was built") from error
+            raise CohortError(
+                f"{error}; it was readable when the cohort was built (if the folder moved, say "
+                "where to with --root)"
+            ) from error
         if radiograph.provenance.sha256 != expected[index]:
             raise CohortError(f"{path} changed since the cohort was built; build the cohort again")
         return squash(radiograph, size)

@@ -16,6 +16,7 @@ from hilum.evaluation.gallery import confident_mistakes
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.report import write_evidence
+from hilum.files import ensure_folder
 from hilum.findings import Part
 from hilum.model import Classifier
 from hilum.model.network import BATCH
@@ -99,6 +100,7 @@ def evaluate_classifier(
     file = classifier.file
     point = file.operating_point(operating_point)
     chosen = cohort.part(part)
+    ensure_folder(folder)  # known to work before the work starts
     predictions, pixels, left_out = predict(classifier, chosen, progress)
     openings = record_opening(cohort, file.sha256) if part is Part.TEST else None
     evidence = build_evidence(
