@@ -12,7 +12,15 @@ from pathlib import Path
 
 from hilum.errors import UsageError
 
-__all__ = ["atomic_path", "ensure_folder", "sha256_of_file", "write_bytes", "write_text"]
+__all__ = [
+    "atomic_path",
+    "check_new",
+    "ensure_folder",
+    "printable",
+    "sha256_of_file",
+    "write_bytes",
+    "write_text",
+]
 
 _CHUNK = 1 << 20  # bytes per read while hashing; keeps memory flat on large files
 
@@ -46,9 +54,34 @@ def atomic_path(target: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); choose another"
+        ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_new(target: Path, *, force: bool) -> None:
+    """Refuse to replace what is there, unless asked to.
+
+    Raises:
+        UsageError: If the target is there and `force` is not set, or it is a folder.
+    """
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name a file")
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already; choose another name or add --force")
+
+
+def printable(name: str) -> str:
+    """Return a file's name as text that any table can hold.
+
+    POSIX names are bytes; what is no UTF-8 in them is shown as backslash escapes.
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def ensure_folder(folder: Path) -> Path:

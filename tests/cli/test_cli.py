@@ -68,7 +68,12 @@ def test_help_starts_without_heavy_imports():
         (("cohort", "show", "none.parquet"), "there is no cohort"),
         (("cohort", "fetch", "imagenet"), "imagenet"),
         (("model", "show", "none.hilum"), "cannot be read"),
-        (("evaluate", "none.hilum", "-c", "c.parquet"), "cannot be read"),
+        (("evaluate", "none.hilum", "-c", "c.parquet"), "there is no cohort"),
+        (("screen", "-", "-m", "/dev/zero"), "is no file"),
+        (("cohort", "build", ".", "-o", "labels.csv"), "end in .parquet"),
+        (("cohort", "build", ".", "-o", "c.parquet", "--column", "path=x"), "CSV table"),
+        (("cohort", "split", "c", "-o", "d.parquet", "--folds", "5", "--all"), "neither"),
+        (("model", "show", "[/b]/model.hilum"), "cannot be read"),
         (("nonsense",), "nonsense"),
     ],
 )
@@ -97,7 +102,7 @@ def test_the_main_job_by_commands(phantom_folder, tmp_path):
     shown = json.loads(hilum("model", "show", model, "--json").stdout)
     assert [p["threshold"] for p in shown["operating_points"]] == [0.05]
     for opening in (1, 2):
-        evaluated = hilum("evaluate", model, "-c", cohort, "-o", report, "--json")
+        evaluated = hilum("evaluate", model, "-c", cohort, "-o", report, "--json", "--force")
         assert evaluated.returncode == 0, evaluated.stderr
         assert json.loads(evaluated.stdout)["test_openings"] == opening
     assert "research use only" in (report / "report.html").read_text()
@@ -169,13 +174,15 @@ def test_an_interrupted_screening_leaves_what_was_done(model_path, phantom_folde
     process.stdin.flush()  # left open: the list has no end, so only Ctrl-C can stop it
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if readings.exists() and len(readings.read_text().splitlines()) > 100:
+        part = tmp_path / "readings.csv.part"
+        if part.exists() and len(part.read_text().splitlines()) > 100:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "Traceback" not in error
+    assert "interrupted" in error
     rows = pl.read_csv(readings)
     assert rows.height > 100
     assert rows["probability"].null_count() == 0

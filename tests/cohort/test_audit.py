@@ -1,10 +1,17 @@
 """The audit finds what was planted, and nothing where nothing is."""
 
+import numpy as np
 import polars as pl
 
 from hilum.cohort.audit import audit_cohort
 from hilum.cohort.split import split_parts
 from tests.cohort.test_split import many
+
+
+def spread_hashes(count):
+    """Hashes that are far from one another."""
+    numbers = np.random.default_rng(0).integers(1, 2**63, count)
+    return pl.Series([f"{number:016x}" for number in numbers])
 
 
 def by_check(cohort):
@@ -14,7 +21,7 @@ def by_check(cohort):
 def sound_cohort():
     cohort = split_parts(many(300), validation=0.2, seed=1)
     return type(cohort)(
-        cohort.table.with_columns(phash=pl.col("id")), cohort.root, "x", False, "", {}
+        cohort.table.with_columns(phash=spread_hashes(len(cohort))), cohort.root, "x", False, "", {}
     )
 
 
@@ -48,7 +55,7 @@ def test_a_patient_in_two_parts_is_serious():
 def test_the_same_file_in_two_parts_is_serious_and_counted_once():
     rows = one_of_each_part(sound_cohort())
     lines = by_check(
-        planted(sha256=two_of("sha256", "same", rows), phash=two_of("phash", "h", rows))
+        planted(sha256=two_of("sha256", "same", rows), phash=two_of("phash", "0" * 16, rows))
     )
     assert lines["same file in two parts"].serious
     assert lines["same file in two parts"].found == 2
@@ -56,7 +63,7 @@ def test_the_same_file_in_two_parts_is_serious_and_counted_once():
 
 
 def test_look_alikes_in_two_parts_are_worth_a_look():
-    line = by_check(planted(phash=two_of("phash", "h", one_of_each_part(sound_cohort()))))[
+    line = by_check(planted(phash=two_of("phash", "0" * 16, one_of_each_part(sound_cohort()))))[
         "look-alikes in two parts"
     ]
     assert line.found == 2
@@ -72,7 +79,11 @@ def test_one_file_with_two_findings_is_serious():
 
 
 def test_a_small_part_says_what_it_cannot_show():
-    line = by_check(split_parts(many(60), validation=0.1))["size of validation"]
+    line = by_check(
+        planted(
+            part=pl.when(pl.col("id") == "3").then(pl.lit("validation")).otherwise(pl.lit("train"))
+        )
+    )["size of validation"]
     assert line.found
     assert "errors" in line.text
 
@@ -82,3 +93,21 @@ def test_unreadable_files_are_counted():
     line = by_check(cohort)["unreadable files"]
     assert (line.found, line.serious) == (1, False)
     assert line.examples == ("3",)
+
+
+def test_a_copy_that_was_saved_again_is_worth_a_look():
+    """Saving again at another quality flips a bit or two of the hash."""
+    cohort = sound_cohort()
+    train, validation = one_of_each_part(cohort)
+    text = cohort.table.filter(pl.col("id") == train)["phash"][0]
+    near = f"{int(text, 16) ^ 0b101:016x}"
+    line = by_check(
+        planted(phash=pl.when(pl.col("id") == validation).then(pl.lit(near)).otherwise("phash"))
+    )
+    assert set(line["look-alikes in two parts"].examples) == {train, validation}
+
+
+def test_one_file_under_two_patients_is_worth_a_look():
+    rows = sound_cohort().table.filter(pl.col("part") == "train")["id"][:2].to_list()
+    line = by_check(planted(sha256=two_of("sha256", "same", rows)))["one file, two patients"]
+    assert (line.found, line.serious) == (2, False)

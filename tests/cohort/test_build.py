@@ -1,6 +1,7 @@
 """Building a cohort from folders, CSV and DICOM."""
 
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -144,3 +145,40 @@ def test_the_real_training_folder_has_its_known_counts(real_data, tmp_path):
     assert counts[("test", "normal")] == 234
     assert counts[("test", "bacterial pneumonia")] + counts[("test", "viral pneumonia")] == 390
     assert not cohort.unreadable.height
+
+
+def test_a_path_that_is_there_twice_is_refused_with_both_lines(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,finding\na.png,normal\nb.png,normal\na.png,viral\n")
+    with pytest.raises(CohortError, match=r"line 4: a\.png is on line 2 already"):
+        build_cohort(table, BuildOptions())
+
+
+def test_parts_below_the_classes_are_refused_and_not_trained_on(tmp_path):
+    write_image(tmp_path / "NORMAL" / "test" / "IM-0001-0001.jpeg")
+    with pytest.raises(CohortError, match="put the parts above the classes"):
+        build_cohort(tmp_path, BuildOptions())
+
+
+def test_a_mistyped_class_name_is_noticed(tmp_path):
+    root = guangzhou_folder(tmp_path / "xray")
+    with pytest.raises(CohortError, match="no class folder is named Sik"):
+        build_cohort(root, BuildOptions(findings={"Sik": Finding.PNEUMONIA}))
+
+
+def test_a_root_that_is_not_there_is_said(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,finding\na.png,normal\n")
+    with pytest.raises(CohortError, match="is no folder; say where"):
+        build_cohort(table, BuildOptions(root=tmp_path / "nowhere"))
+
+
+def test_a_name_that_is_no_utf_8_is_an_unreadable_row(tmp_path):
+    root = guangzhou_folder(tmp_path / "xray")
+    name = os.fsdecode(b"IM-0007-0001-\xff.jpeg")
+    odd = write_image(root / "train" / "NORMAL" / "IM-0007-0001.jpeg")
+    odd.rename(odd.with_name(name))
+    cohort, _ = build_cohort(root, BuildOptions())
+    (reason,) = cohort.unreadable["unreadable"]
+    assert "no UTF-8" in reason
+    cohort.save(tmp_path / "c.parquet")

@@ -1,5 +1,7 @@
 """Patients are read from names as the data's own documentation says."""
 
+import hashlib
+
 import pytest
 
 from hilum.cohort.patients import NAME_PATTERNS, name_pattern, pseudonym
@@ -58,3 +60,8 @@ def test_a_wrong_pattern_says_what_is_allowed(text, message):
 def test_a_pseudonym_is_stable_and_hides_the_identifier():
     assert pseudonym("12345 ") == pseudonym("12345") != pseudonym("12346")
     assert "12345" not in pseudonym("12345")
+
+
+def test_a_pseudonym_cannot_be_found_by_trying_identifiers():
+    """It is keyed: the plain digest of the identifier is not in it."""
+    assert hashlib.sha256(b"12345").hexdigest()[:16] not in pseudonym("12345")

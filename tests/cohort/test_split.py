@@ -1,5 +1,6 @@
 """Splitting by patient: nobody on both sides, findings balanced, the same for the same seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.cohort.split import check_patients_apart, split_folds, split_parts
+from hilum.cohort.split import check_parts_apart, split_folds, split_parts
 from hilum.cohort.table import COLUMNS, Cohort
 from hilum.errors import CohortError
 from hilum.findings import Finding, Part
@@ -89,7 +90,7 @@ def test_a_patient_in_two_parts_is_refused_by_training_and_split():
     rows = [(f"p{i}", Finding.NORMAL if i % 2 else Finding.VIRAL, Part.TRAIN) for i in range(60)]
     leaky = cohort_of([*rows, ("p3", Finding.NORMAL, Part.TEST)])
     with pytest.raises(CohortError, match="1 patients of made are in more than one of test, train"):
-        check_patients_apart(leaky)
+        check_parts_apart(leaky)
     with pytest.raises(CohortError, match="more than one of"):
         split_parts(leaky, validation=0.2)
 
@@ -104,6 +105,8 @@ def test_folds_cover_the_train_part_and_keep_patients_together():
     ("shares", "message"),
     [
         ({"validation": 0.0}, "cannot be split off"),
+        ({"validation": float("inf")}, "cannot be split off"),
+        ({"validation": float("nan")}, "cannot be split off"),
         ({"validation": 0.5, "test": 0.5}, "cannot be split off"),
     ],
 )
@@ -112,8 +115,39 @@ def test_impossible_shares_are_refused(shares, message):
         split_parts(many(100), **shares)
 
 
+def test_a_small_cohort_is_split_as_finely_as_its_patients_allow():
+    split = split_parts(many(12), validation=0.15)
+    counts = {
+        r["finding"]: r["patients"] for r in split.part(Part.VALIDATION).count("finding").to_dicts()
+    }
+    assert set(counts.values()) == {1}
+
+
 def test_too_few_patients_are_refused_by_number():
-    with pytest.raises(
-        CohortError, match="'bacterial pneumonia' has 3 patients, too few for 20 folds"
-    ):
-        split_parts(many(10), validation=0.15)
+    with pytest.raises(CohortError, match="has 1 patients, too few for 2 parts"):
+        split_parts(many(3), validation=0.15)
+    with pytest.raises(CohortError, match="'bacterial pneumonia' has 3 patients, too few for 5"):
+        split_folds(many(10), k=5)
+
+
+def test_a_cohort_with_only_a_test_part_is_refused():
+    tested = cohort_of([("a", Finding.NORMAL, Part.TEST), ("b", Finding.VIRAL, Part.TEST)])
+    with pytest.raises(CohortError, match="only a test part"):
+        split_parts(tested, validation=0.2)
+
+
+def test_copies_under_two_patients_are_never_split_apart():
+    cohort = many(200)
+    copies = pl.Series([f"copy {i // 2}" if i < 60 else str(i) for i in range(len(cohort))])
+    copied = replace(cohort, table=cohort.table.with_columns(sha256=copies))
+    for seed in range(4):
+        split = split_parts(copied, validation=0.3, seed=seed)
+        assert split.table.group_by("sha256").agg(pl.col("part").n_unique())["part"].max() == 1
+
+
+def test_a_copy_in_another_part_is_refused_by_training():
+    rows = [(f"p{i}", Finding.NORMAL if i % 2 else Finding.VIRAL, Part.TRAIN) for i in range(60)]
+    cohort = cohort_of([*rows, ("other", Finding.NORMAL, Part.VALIDATION)])
+    copied = cohort.table.with_columns(sha256=pl.col("sha256").replace({"60": "1"}))
+    with pytest.raises(CohortError, match="2 files of made have an exact copy in another part"):
+        check_parts_apart(replace(cohort, table=copied))

@@ -1,7 +1,11 @@
 """The cohort's table: round trip, digest, and damage."""
 
+import contextlib
+
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hilum.cohort import load_cohort
 from hilum.cohort.table import COLUMNS
@@ -83,3 +87,15 @@ def test_an_empty_part_says_how_to_make_it():
 
 def test_every_column_is_documented_by_a_type():
     assert many(1).table.schema == COLUMNS
+
+
+@settings(max_examples=80, deadline=None)
+@given(where=st.integers(0, 10**6), flip=st.integers(1, 255))
+def test_damage_is_never_another_error(tmp_path_factory, where, flip):
+    path = tmp_path_factory.getbasetemp() / "damaged.parquet"
+    many(20).save(path)
+    content = bytearray(path.read_bytes())
+    content[where % len(content)] ^= flip
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(CohortError):
+        load_cohort(path)

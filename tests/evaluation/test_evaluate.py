@@ -7,7 +7,7 @@ import pytest
 
 from hilum.cohort.split import split_parts
 from hilum.errors import CohortError, ModelError
-from hilum.evaluation import evaluate_classifier, openings_of, record_opening
+from hilum.evaluation import caveats, evaluate_classifier, openings_of, record_opening
 from hilum.findings import Finding, Part
 from hilum.model import load
 
@@ -95,3 +95,39 @@ def test_what_cannot_be_evaluated_leaves_nothing_behind(classifier, phantom_coho
     with pytest.raises(CohortError, match="no test part"):
         evaluate_classifier(classifier, no_test, Part.TEST, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_of_training_radiographs_are_noticed(classifier, phantom_cohort, tmp_path):
+    """Evaluating on what was learned from must not pass for a test."""
+    table = phantom_cohort.part(Part.TRAIN).table.with_columns(part=pl.lit("test"))
+    cohort = type(phantom_cohort)(table, phantom_cohort.root, "copies", True, "", {})
+    evidence = evaluate_classifier(classifier, cohort, Part.TEST, tmp_path)
+    assert evidence.like_training == evidence.radiographs
+    assert any("the classifier learned from" in text for text in caveats(evidence))
+
+
+def test_unreadable_files_and_refusals_are_counted(classifier, phantom_cohort, tmp_path):
+    ids = phantom_cohort.part(Part.VALIDATION).table["id"]
+    table = phantom_cohort.table.with_columns(
+        unreadable=pl.when(pl.col("id") == ids[0]).then(pl.lit("it is empty")),
+        rows=pl.when(pl.col("id") == ids[1]).then(20).otherwise("rows").cast(pl.Int32),
+    )
+    cohort = type(phantom_cohort)(table, phantom_cohort.root, "x", True, "", {})
+    evidence = evaluate_classifier(classifier, cohort, Part.VALIDATION, tmp_path)
+    assert evidence.unreadable == 1
+    assert evidence.gate_refuses == 1
+    text = " ".join(caveats(evidence))
+    assert "1 files of the part cannot be read" in text
+    assert "refused by the gate" in text
+
+
+def test_predictions_are_written_so_that_figures_can_be_computed_again(
+    classifier, phantom_cohort, tmp_path
+):
+    from sklearn.metrics import roc_auc_score
+
+    evidence = evaluate_classifier(classifier, phantom_cohort, Part.VALIDATION, tmp_path)
+    rows = pl.read_csv(tmp_path / "predictions.csv")
+    assert rows.height == evidence.radiographs
+    auc = roc_auc_score(rows["finding"] != "normal", 1 - rows["probability normal"])
+    assert evidence.figures["auc"].value == pytest.approx(auc)

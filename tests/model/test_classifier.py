@@ -31,8 +31,7 @@ def test_a_reading_is_a_probability_with_a_decision_at_the_threshold(classifier,
 
 
 def test_one_at_a_time_and_together_read_alike(classifier, phantom_files):
-    point = classifier.file.operating_point()
-    together = classifier.read_batch([read(path) for path in phantom_files], point)
+    together = classifier.read_batch([read(path) for path in phantom_files])
     alone = [classifier.read(path) for path in phantom_files]
     difference = [abs(a.probability - b.probability) for a, b in zip(alone, together, strict=True)]
     assert max(difference) < 0.01

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -177,3 +178,29 @@ def test_the_zip_opens_with_ordinary_tools(model_path):
     with zipfile.ZipFile(io.BytesIO(model_path.read_bytes())) as archive:
         assert archive.testzip() is None
         assert "card.md" in archive.namelist()
+
+
+def test_a_compressed_member_is_refused(model_path, tmp_path):
+    """hilum stores its members, so compression can only hide a bomb."""
+    path = tmp_path / "m.hilum"
+    with (
+        zipfile.ZipFile(model_path) as source,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(ModelError, match="is compressed"):
+        load_model_file(path)
+
+
+def test_a_device_or_folder_is_no_classifier(tmp_path):
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(ModelError, match="is no file"):
+            load_model_file(path)
+
+
+@pytest.mark.parametrize(
+    "wording", ["sensitivity-0.95", "sensitivity>=0.95", "sensitivity >= 0.95"]
+)
+def test_an_operating_point_is_found_by_its_name_and_its_aim(model_path, wording):
+    assert load_model_file(model_path).operating_point(wording).name == "sensitivity-0.95"

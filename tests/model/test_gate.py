@@ -39,6 +39,8 @@ def test_a_frontal_chest_radiograph_passes(header):
         ({"modality": "MR"}, "modality MR"),
         ({"modality": "CR", "view_position": "LL"}, "only frontal"),
         ({"modality": "DX", "body_part": "SKULL"}, "body part SKULL, not chest"),
+        ({"modality": "CR", "view_position": "LAT"}, "only frontal"),
+        ({"presentation_intent": "FOR PROCESSING"}, "raw detector values"),
         ({"source_rows": 40}, "shorter side has 40 pixels; at least 64"),
         ({"source_columns": 2000}, "7.8 times as long as wide"),
     ],
@@ -50,3 +52,10 @@ def test_what_is_no_frontal_chest_is_refused_with_the_reason(header, reason):
 def test_a_blank_picture_is_refused():
     blank = np.full((224, 224), 90, np.uint8)
     assert "blank" in refusal(Gate(), radiograph(), blank)
+
+
+def test_free_text_in_a_header_is_not_repeated():
+    reason = refusal(Gate(), radiograph(body_part="DOE^JOHN 4711"), PIXELS)
+    assert "not chest" in reason
+    assert "DOE" not in reason
+    assert "4711" not in reason

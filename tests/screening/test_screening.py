@@ -3,17 +3,22 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
+from hilum.cohort.build import BuildOptions, build_cohort
+from hilum.cohort.split import split_parts
 from hilum.errors import ModelError, UsageError
+from hilum.imaging import read
 from hilum.model import load
 from hilum.screening import Input, find_inputs, screen
 from hilum.screening.overlays import draw_overlay, heat_on_grid, write_overlay
 from hilum.screening.writers import columns, open_writer, row_of
+from hilum.training import load_recipe, train
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def test_every_file_is_a_row_in_order(classifier, mixed):
     assert "cut short" in rows[22].reason
     assert "empty" in rows[23].reason
     assert rows[0].sha256
-    assert rows[0].radiograph is None
+    assert rows[0].picture is None
 
 
 def test_screening_agrees_with_reading_one_by_one(classifier, mixed):
@@ -159,8 +164,8 @@ def test_an_unknown_kind_of_table_names_the_known_ones(tmp_path):
 def test_an_overlay_shows_both_pictures_and_is_cold_where_nothing_speaks(
     classifier, mixed, tmp_path
 ):
-    (row,) = screen(classifier, find_inputs([str(mixed / "b.dcm")], None), keep_side=256)
-    path = write_overlay(tmp_path, 3, row.name, row.radiograph, row.reading, scale=5.0)
+    (row,) = screen(classifier, find_inputs([str(mixed / "b.dcm")], None), pictures=True)
+    path = write_overlay(tmp_path, 3, row.name, row.picture, row.reading, scale=5.0)
     assert path.name == "000003-b.png"
     with Image.open(path) as picture:
         assert picture.format == "PNG"
@@ -173,10 +178,90 @@ def test_an_overlay_shows_both_pictures_and_is_cold_where_nothing_speaks(
 
 
 def test_the_hottest_place_of_the_map_is_the_brightest_change(classifier, mixed):
-    (row,) = screen(classifier, find_inputs([str(mixed / "a00.png")], None), keep_side=128)
+    (row,) = screen(classifier, find_inputs([str(mixed / "a00.png")], None), pictures=True)
     saliency = np.full((7, 7), -1.0, np.float32)
     saliency[5, 1] = 4.0  # bottom left
     heat = heat_on_grid(saliency, (70, 70), 4.0)
     assert np.unravel_index(heat.argmax(), heat.shape)[0] > 40
     assert np.unravel_index(heat.argmax(), heat.shape)[1] < 30
-    draw_overlay(row.radiograph, row.reading, 4.0)
+    draw_overlay(row.picture, row.reading, 4.0)
+
+
+def test_overlays_are_not_read_as_radiographs(classifier, mixed, tmp_path):
+    (row,) = screen(classifier, find_inputs([str(mixed / "a00.png")]), pictures=True)
+    drawn = write_overlay(tmp_path / "maps", 1, row.name, row.picture, row.reading, 5.0)
+    (again,) = screen(classifier, find_inputs([str(drawn)]))
+    assert again.status == "unreadable"
+    assert "heat map that hilum drew" in again.reason
+
+
+def test_a_long_name_gets_an_overlay_too(classifier, mixed, tmp_path):
+    (row,) = screen(classifier, find_inputs([str(mixed / "a00.png")]), pictures=True)
+    drawn = write_overlay(tmp_path, 1, "x" * 250 + ".png", row.picture, row.reading, 5.0)
+    assert drawn.is_file()
+
+
+@pytest.mark.real_data
+def test_overlays_and_reduced_decoding_change_no_reading(real_data, tmp_path):
+    """One file has one probability, however it is decoded and whatever is drawn beside it."""
+    cohort, _ = build_cohort(real_data / "kermany512", BuildOptions())
+    model = train(load_recipe("instant"), split_parts(cohort, validation=0.2), tmp_path, command="")
+    classifier = load(model.path)
+    folder = [str(real_data / "kermany-original")]
+    plain = list(screen(classifier, find_inputs(folder)))
+    drawn = list(screen(classifier, find_inputs(folder), pictures=True))
+    full = [classifier.read_batch([read(row.name)])[0] for row in plain]
+    assert [row.reading.probability for row in drawn] == [row.reading.probability for row in plain]
+    difference = [
+        abs(row.reading.probability - whole.probability)
+        for row, whole in zip(plain, full, strict=True)
+        if whole.probability is not None
+    ]
+    assert len(difference) >= 78
+    assert max(difference) < 0.05
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_name_that_is_no_utf_8_stops_nothing(classifier, mixed, tmp_path, suffix):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff\xfe.png")).write_bytes((mixed / "a00.png").read_bytes())
+    findings = classifier.file.labels.findings
+    (item,) = screen(classifier, find_inputs([str(folder)]))
+    path = tmp_path / f"r{suffix}"
+    with open_writer(path, findings) as writer:
+        writer.write(row_of(item, findings, "x", "1"))
+    assert item.status == "read"
+    assert item.name.endswith(r"\xff\xfe.png")
+
+
+def test_folders_behind_links_are_read_once(mixed, tmp_path_factory):
+    root = tmp_path_factory.mktemp("links")
+    (root / "linked").symlink_to(mixed)
+    (root / "loop").symlink_to(root)
+    assert len(list(find_inputs([str(root)]))) == len(list(find_inputs([str(mixed)])))
+
+
+class Trickle(io.BytesIO):
+    """A pipe that gives one byte at a time."""
+
+    def read(self, size=-1):
+        return super().read(1 if size and size > 0 else size)
+
+
+def test_a_slow_pipe_is_understood(mixed):
+    content = (mixed / "b.dcm").read_bytes()
+    (item,) = find_inputs(["-"], Trickle(content))
+    assert item.source == content
+    names = [item.name for item in find_inputs(["-"], Trickle(b"a.png\nb.png"))]
+    assert names == ["a.png", "b.png"]
+
+
+def test_closed_standard_input_is_said_when_it_is_asked_for():
+    with pytest.raises(UsageError, match="standard input is closed"):
+        list(find_inputs(["-"], None))
+
+
+def test_one_mistyped_argument_is_known_before_any_work(mixed):
+    with pytest.raises(UsageError, match=r"no file or folder gone\.png"):
+        find_inputs([str(mixed), "gone.png"])

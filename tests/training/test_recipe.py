@@ -30,7 +30,7 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
         ),
         ("folds = 5", "folds = 1", "head.folds: Input should be greater than or equal to 2"),
         ('"youden"', '"accuracy"', "operating_point.aims"),
-        ("c = [0.0001, 0.0003,", "c = [0.0003, 0.0001,", "head.c: Value error, must ascend"),
+        ("c = [0.0001, 0.0003,", "c = [0.0003, 0.0001,", "head.c: must ascend"),
         ("[head]", "[head", "cannot be read"),
     ],
 )

@@ -16,6 +16,8 @@ from hilum.findings import RESEARCH_USE
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130  # how typer ends a command at Ctrl-C
+
 app = typer.Typer(
     name="hilum",
     help=f"Reads chest radiographs for pneumonia, and shows whether the reading can be trusted.\n\n"
@@ -55,6 +57,12 @@ def main() -> None:
     except HilumError as error:
         err.print(f"error: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted", markup=False)
-        sys.exit(130)
+    except SystemExit as ending:
+        if ending.code == _INTERRUPTED:
+            err.print("interrupted", markup=False)
+        raise
+    except OSError as error:
+        # What no command foresaw: a folder without permission, a full disk, a name too long.
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"error: {where}{error.strerror or error}", markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from hilum.cli.console import command_line, emit_json, note, out, progress, research_use, table
-from hilum.errors import UsageError
-from hilum.files import ensure_folder
+from hilum.errors import CohortError, UsageError
+from hilum.files import check_new, ensure_folder
 from hilum.findings import Finding, Part
 
 __all__ = ["app"]
@@ -21,6 +21,7 @@ app = typer.Typer(
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CohortFile = Annotated[Path, typer.Argument(metavar="COHORT", help="A cohort's Parquet table.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The Parquet table to write.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the table if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")]
 
 _SHORT_FINDINGS = {
@@ -29,6 +30,14 @@ _SHORT_FINDINGS = {
     "viral": Finding.VIRAL,
     "pneumonia": Finding.PNEUMONIA,
 }
+
+
+def _check_output(path: Path, force: bool) -> None:
+    """Refuse what cannot or must not be written before the work starts."""
+    if path.suffix != ".parquet":
+        raise UsageError(f"a cohort is a Parquet table; let {path} end in .parquet")
+    check_new(path, force=force)
+    ensure_folder(path.parent)
 
 
 def _pairs(options: list[str], flag: str) -> dict[str, str]:
@@ -86,6 +95,7 @@ def build(
     ] = 0.15,
     seed: Seed = 0,
     name: Annotated[str | None, typer.Option(help="Name of the cohort.")] = None,
+    force: Force = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a cohort: one row per radiograph with its patient, finding and part.
@@ -104,12 +114,15 @@ def build(
         name=name,
         command=command_line(),
     )
-    ensure_folder(output.parent)  # known to work before the work starts
+    _check_output(output, force)
     with progress("reading", quiet=as_json) as advance:
         cohort, ignored = build_cohort(source, options, advance)
     parts = set(cohort.readable.table["part"])
     if validation and str(Part.TRAIN) in parts and str(Part.VALIDATION) not in parts:
-        cohort = split_parts(cohort, validation=validation, seed=seed)
+        try:
+            cohort = split_parts(cohort, validation=validation, seed=seed)
+        except CohortError as error:
+            note(f"no validation part was made: {error}")
     cohort.save(output)
     for folder in ignored:
         note(f"left alone: {folder} (its name is neither a part nor a finding)")
@@ -125,11 +138,13 @@ def split(
     validation: Annotated[float, typer.Option(help="Share for validation.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share for a new test part.")] = 0.0,
     folds: Annotated[
-        int | None, typer.Option(help="Number the train part with folds instead of moving anyone.")
+        int | None,
+        typer.Option(help="Number the train part with folds for a cross-validation of your own."),
     ] = None,
     anew: Annotated[
         bool, typer.Option("--all", help="Forget today's parts, the test part included.")
     ] = False,
+    force: Force = False,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -137,6 +152,9 @@ def split(
     from hilum.cohort import load_cohort
     from hilum.cohort.split import split_folds, split_parts
 
+    if folds is not None and (test or anew):
+        raise UsageError("--folds moves nobody, so it goes with neither --test nor --all")
+    _check_output(output, force)
     cohort = load_cohort(cohort_file)
     if folds is not None:
         result = split_folds(cohort, k=folds, seed=seed)
@@ -214,7 +232,7 @@ def print_audit(lines: list) -> None:  # type: ignore[type-arg]
             (
                 "SERIOUS" if line.serious else "look" if line.found else "ok",
                 line.check,
-                line.text,
+                line.text + (f": {', '.join(line.examples)}" if line.examples else ""),
                 line.remedy if line.found else "",
             )
             for line in lines
@@ -239,7 +257,7 @@ def fetch(
     about = fetching.describe(name, size=size)
     note(f"{about.title} ({about.size})\nLicence: {about.licence}\nCite: {about.citation}")
     with progress("downloading", quiet=as_json) as advance:
-        fetched = fetching.fetch(about, output or Path(name), progress=advance)
+        fetched = fetching.fetch(about, output or Path(name), progress=advance, unpacking=advance)
     if as_json:
         emit_json({"name": name, "source": str(fetched.source), "next": fetched.hint})
     else:

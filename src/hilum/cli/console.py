@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from hilum.findings import RESEARCH_USE
 
@@ -31,12 +32,13 @@ def emit_json(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table for people."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    shown = Table(title=Text(title, style="bold"), title_justify="left")
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(shown, markup=False)
+        # Text, because file names may hold what rich takes for markup.
+        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out.print(shown)
 
 
 def note(text: str) -> None:

@@ -42,7 +42,7 @@ def demo(
     from hilum.findings import Part
     from hilum.model import load
     from hilum.screening import find_inputs, screen
-    from hilum.screening.overlays import OVERLAY_SIDE, write_overlay
+    from hilum.screening.overlays import write_overlay
     from hilum.training import load_recipe, train
 
     start = time.perf_counter()
@@ -91,14 +91,14 @@ def demo(
     except UsageError as error:
         note(f"No DICOM radiograph is screened: {error}")
     else:
-        for item in screen(classifier, find_inputs([str(example)]), keep_side=OVERLAY_SIDE):
+        for item in screen(classifier, find_inputs([str(example)]), pictures=True):
             reading = item.reading
-            if reading and item.radiograph and reading.probability is not None:
+            if reading and item.picture is not None and reading.probability is not None:
                 overlay = write_overlay(
                     output / "overlays",
                     1,
                     item.name,
-                    item.radiograph,
+                    item.picture,
                     reading,
                     classifier.file.saliency.scale,
                 )

@@ -18,7 +18,11 @@ def evaluate(
     part: Annotated[Part, typer.Option(help="Which part; opening test is counted.")] = Part.TEST,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for metrics.json and report.html."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for metrics.json, report.html and predictions.csv; beside the model when not given.",
+        ),
     ] = None,
     operating_point: Annotated[
         str | None, typer.Option(help="Name of an operating point; the default one when not given.")
@@ -26,18 +30,24 @@ def evaluate(
     root: Annotated[
         Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace evidence that is in the folder.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure a classifier: figures with intervals over patients, plots, and a report."""
     from hilum.cohort import load_cohort
     from hilum.evaluation import evaluate_classifier
+    from hilum.files import check_new
     from hilum.model import load
 
-    folder = output or model.parent / f"evidence-{part}"
+    loaded = load_cohort(cohort, root=root)
+    folder = output or model.parent / f"evidence-{loaded.name}-{part}"
+    check_new(folder / "metrics.json", force=force)
     with progress("reading", quiet=as_json) as advance:
         evidence = evaluate_classifier(
             load(model),
-            load_cohort(cohort, root=root),
+            loaded,
             part,
             folder,
             operating_point=operating_point,
@@ -48,5 +58,5 @@ def evaluate(
         emit_json(evidence.model_dump(mode="json"))
         return
     print_figures(evidence.model_dump(mode="json"))
-    note(f"{folder / 'report.html'}\n{folder / 'metrics.json'}")
+    note(f"{folder / 'report.html'}\n{folder / 'metrics.json'}\n{folder / 'predictions.csv'}")
     research_use()

@@ -48,6 +48,7 @@ def screen(
     import json
 
     from hilum._version import __version__
+    from hilum.files import ensure_folder
     from hilum.model import load
     from hilum.screening import find_inputs
     from hilum.screening.pipeline import screen as read_all
@@ -56,41 +57,48 @@ def screen(
     classifier = load(model, latency=len(inputs) == 1 and Path(inputs[0]).is_file())
     file = classifier.file
     findings = file.labels.findings
+    # Everything that can be asked wrongly is known before the table is opened.
+    point = file.operating_point(operating_point).name
+    found = find_inputs(inputs, getattr(sys.stdin, "buffer", None))
+    if overlays:
+        from hilum.screening.overlays import write_overlay
+
+        ensure_folder(overlays)
     if file.provenance.phantom:
         note("This classifier learned from drawn phantoms; its readings say nothing of patients.")
-    if overlays:
-        from hilum.screening.overlays import OVERLAY_SIDE, write_overlay
     counts = {"read": 0, "refused": 0, "unreadable": 0, "refer": 0}
     shown: list[dict[str, Any]] = []
+    interrupted = False
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(output, findings, force=force)) if output else None
         status = stack.enter_context(err.status("reading", spinner="line"))
-        items = read_all(
-            classifier,
-            find_inputs(inputs, sys.stdin.buffer),
-            operating_point=operating_point,
-            keep_side=OVERLAY_SIDE if overlays else None,
-        )
-        for number, item in enumerate(items, start=1):
-            drawn = None
-            if overlays and item.radiograph and item.reading and item.status == "read":
-                drawn = write_overlay(
-                    overlays, number, item.name, item.radiograph, item.reading, file.saliency.scale
-                )
-            row = row_of(item, findings, file.sha256, __version__, drawn)
-            if writer:
-                writer.write(row)
-            if as_json:
-                sys.stdout.write(json.dumps(row) + "\n")
-            elif len(shown) < _ROWS_SHOWN:
-                shown.append(row)
-            counts[item.status] += 1
-            counts["refer"] += row["decision"] == "refer"
-            status.update(f"read {number}")
+        items = read_all(classifier, found, operating_point=point, pictures=overlays is not None)
+        try:
+            for number, item in enumerate(items, start=1):
+                drawn = None
+                if overlays and item.picture is not None and item.reading and item.status == "read":
+                    drawn = write_overlay(
+                        overlays, number, item.name, item.picture, item.reading, file.saliency.scale
+                    )
+                row = row_of(item, findings, file.sha256, __version__, drawn)
+                if writer:
+                    writer.write(row)
+                if as_json:
+                    sys.stdout.write(json.dumps(row) + "\n")
+                elif len(shown) < _ROWS_SHOWN:
+                    shown.append(row)
+                counts[item.status] += 1
+                counts["refer"] += row["decision"] == "refer"
+                status.update(f"read {number}")
+        except KeyboardInterrupt:
+            interrupted = True
     if not as_json:
         _print(shown, counts, output)
+    if interrupted:
+        note("stopped early; what was done is kept" + (f" in {output}" if output else ""))
+        raise typer.Exit(130)
     if not any(counts.values()):
-        note("nothing to read: no file with a radiograph's suffix was found")
+        note("nothing to read: nothing was listed, or no file has a radiograph's suffix or none")
         raise typer.Exit(1)
     if counts["unreadable"] or counts["refused"]:
         raise typer.Exit(1)
@@ -103,7 +111,7 @@ def _print(rows: list[dict[str, Any]], counts: dict[str, int], output: Path | No
         [
             (
                 row["file"],
-                row["status"] if row["probability"] is None else f"{row['probability']:.3f}",
+                row["status"] if row["probability"] is None else _shown(row["probability"]),
                 row["reason"] if row["probability"] is None else row["decision"],
                 row["operating_point"],
             )
@@ -112,9 +120,17 @@ def _print(rows: list[dict[str, Any]], counts: dict[str, int], output: Path | No
     )
     total = counts["read"] + counts["refused"] + counts["unreadable"]
     if total > len(rows):
-        note(f"the first {len(rows)} of {total} are shown; write all with -o readings.csv")
+        hint = "" if output else "; write all with -o readings.csv"
+        note(f"the first {len(rows)} of {total} are shown{hint}")
     note(
         f"{counts['read']} read ({counts['refer']} to refer), {counts['refused']} refused, "
         f"{counts['unreadable']} unreadable" + (f"; all in {output}" if output else "")
     )
     research_use()
+
+
+def _shown(probability: float) -> str:
+    """Return a probability for people; none is certain."""
+    if probability < 0.001:
+        return "< 0.001"
+    return "> 0.999" if probability > 0.999 else f"{probability:.3f}"

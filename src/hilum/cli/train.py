@@ -29,13 +29,18 @@ def train(
         Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a classifier that is in the folder.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Train a classifier: the validation part calibrates and chooses, the test part stays shut."""
     from hilum.cohort import load_cohort
+    from hilum.files import check_new
     from hilum.training import load_recipe
     from hilum.training import train as train_recipe
 
+    check_new(output / "model.hilum", force=force)
     changed = load_recipe(recipe).changed(
         task=str(task) if task else None,
         seed=seed,

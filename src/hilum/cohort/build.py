@@ -15,6 +15,7 @@ from hilum.cohort.phantom import is_phantom_folder
 from hilum.cohort.sources import Candidate, candidates_from_csv, candidates_from_folders
 from hilum.cohort.table import COLUMNS, Cohort
 from hilum.errors import CohortError, RadiographError
+from hilum.files import printable
 from hilum.findings import Finding, Part
 from hilum.imaging import read, squash
 
@@ -69,8 +70,12 @@ def build_cohort(
     ignored: list[str] = []
     if source.is_file():
         root = options.root or source.parent
+        if not root.is_dir():
+            raise CohortError(f"the root {root} is no folder; say where the files lie with --root")
         candidates = candidates_from_csv(source, columns=options.columns, findings=options.findings)
     else:
+        if options.columns or options.root:
+            raise CohortError("--column and --root are for a CSV table, and a folder was given")
         root = source
         candidates, ignored = candidates_from_folders(root, findings=options.findings)
     pattern = _choose_pattern(options.patients, candidates)
@@ -88,10 +93,19 @@ def build_cohort(
         root=root.resolve(),
         name=options.name or source.stem,
         phantom=is_phantom_folder(root),
-        patients_from=pattern.name if pattern else "given or DICOM PatientID",
+        patients_from=_patients_from(pattern, candidates),
         made_by={"version": __version__, "command": options.command},
     )
     return cohort, ignored
+
+
+def _patients_from(pattern: NamePattern | None, candidates: list[Candidate]) -> str:
+    sources = []
+    if any(candidate.patient for candidate in candidates):
+        sources.append("the table")
+    if not all(candidate.patient for candidate in candidates):
+        sources.append(pattern.name if pattern else "DICOM PatientID")
+    return " and ".join(sources)
 
 
 def _choose_pattern(asked: str, candidates: list[Candidate]) -> NamePattern | None:
@@ -118,14 +132,18 @@ def _measure(
     if finding is Finding.PNEUMONIA and pattern:
         finding = pattern.finding(name) or finding
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    shown = printable(candidate.path)
     row.update(
-        id=candidate.path,
-        path=candidate.path,
+        id=shown,
+        path=shown,
         patient=candidate.patient or (pattern.patient(name, part) if pattern else None),
         finding=str(finding),
         part=str(part),
         source=candidate.source,
     )
+    if shown != candidate.path:
+        row["unreadable"] = f"{shown} has a name that is no UTF-8; rename it"
+        return row
     try:
         radiograph = read(root / candidate.path, min_side=_HASH_SIDE)
     except RadiographError as error:
@@ -160,5 +178,5 @@ def _check_patients_known(table: pl.DataFrame) -> None:
         raise CohortError(
             f"{unknown.height} of {readable.height} radiographs have no patient (first "
             f"{unknown['path'][0]}); say how to tell: --patients guangzhou, dicom, each (unknown), "
-            "regex:EXPRESSION, or a column with --column patient=NAME"
+            "regex:EXPRESSION, or a column without gaps with --column patient=NAME"
         )

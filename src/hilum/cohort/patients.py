@@ -5,10 +5,14 @@ a pattern fits every file, or the header says it, or a person must say so.
 """
 
 import hashlib
+import hmac
 import re
+import secrets
 from dataclasses import dataclass
+from functools import cache
 
 from hilum.errors import CohortError
+from hilum.files import ensure_folder, write_bytes
 from hilum.findings import Finding, Part
 
 __all__ = ["NAME_PATTERNS", "NamePattern", "name_pattern", "pseudonym"]
@@ -105,9 +109,28 @@ def name_pattern(text: str) -> NamePattern:
 
 
 def pseudonym(patient_id: str) -> str:
-    """Return a stable stand-in for a DICOM PatientID, so that the table does not carry it.
+    """Return a stand-in for a DICOM PatientID, so that the table does not carry it.
 
-    It keeps a patient's radiographs together across cohorts. It is a pseudonym and no
-    anonymisation: whoever has a list of identifiers can find them again.
+    It is keyed (HMAC-SHA-256) with a secret that stays in the user's data folder: it keeps a
+    patient's radiographs together across the cohorts of this user, and nobody without the secret
+    can find the identifier by trying them all.
+
+    Raises:
+        UsageError: If the secret cannot be written.
     """
-    return "patient-" + hashlib.sha256(patient_id.strip().encode()).hexdigest()[:16]
+    digest = hmac.new(_secret(), patient_id.strip().encode(), hashlib.sha256)
+    return "patient-" + digest.hexdigest()[:16]
+
+
+@cache
+def _secret() -> bytes:
+    from filelock import FileLock
+    from platformdirs import user_data_path
+
+    path = user_data_path("hilum") / "pseudonym-secret"
+    ensure_folder(path.parent)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            write_bytes(path, secrets.token_bytes(32))
+            path.chmod(0o600)
+        return path.read_bytes()

@@ -7,6 +7,7 @@ the library `filelock`); a damaged one is found by its checksums and made again.
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.cohort.table import Cohort
-from hilum.errors import CohortError, HilumError
+from hilum.errors import CohortError, HilumError, UsageError
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.imaging import read, squash
 
@@ -63,11 +64,17 @@ def cached_pixels(
     key = _key(cohort, size)
     data, sums = folder / f"{key}.npy", folder / f"{key}.json"
     shape = (len(cohort), size, size)
-    with FileLock(folder / f"{key}.lock"):
-        pixels = _open(data, sums, shape)
-        if pixels is None:
-            _decode_all(cohort, size, data, sums, progress)
+    try:
+        with FileLock(folder / f"{key}.lock"):
             pixels = _open(data, sums, shape)
+            if pixels is None:
+                _decode_all(cohort, size, data, sums, progress)
+                pixels = _open(data, sums, shape)
+    except OSError as error:
+        raise UsageError(
+            f"the pixel cache in {folder} cannot be used ({error.strerror}); free space there, or "
+            "set XDG_CACHE_HOME to another folder"
+        ) from error
     if pixels is None:
         raise CohortError(
             f"the cache in {folder} is damaged as soon as it is written; check the disk"
@@ -127,6 +134,9 @@ def _decode_all(
         target = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.uint8, shape=(total, size, size)
         )
+        # A sparse file would fail only when a page is written, and then by a signal.
+        with temporary.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         pool = ThreadPoolExecutor(_THREADS)
         try:
             for index, pixels in enumerate(pool.map(decode, range(total))):

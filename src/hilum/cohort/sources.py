@@ -73,7 +73,9 @@ def candidates_from_folders(
         CohortError: If no class folder is found.
     """
     if not root.is_dir():
-        raise CohortError(f"{root} is no folder; give the folder that holds the class folders")
+        raise CohortError(
+            f"{root} is no folder or does not exist; give the folder that holds the class folders"
+        )
     candidates: list[Candidate] = []
     ignored: list[str] = []
     for top in sorted(path for path in root.iterdir() if path.is_dir()):
@@ -86,8 +88,11 @@ def candidates_from_folders(
                     ignored.append(folder.relative_to(root).as_posix())
                 continue
             for path in _files(folder):
+                _refuse_parts_below(path.relative_to(folder), folder)
                 relative = path.relative_to(root).as_posix()
                 candidates.append(Candidate(relative, finding, part, None, root.name))
+    if unused := set(findings) - {Path(c.path).parts[1 if c.part else 0] for c in candidates}:
+        raise CohortError(f"no class folder is named {', '.join(sorted(unused))}; check --finding")
     if not candidates:
         raise CohortError(
             f"{root} has no class folders with files; name them NORMAL, BACTERIAL, VIRAL or "
@@ -97,9 +102,21 @@ def candidates_from_folders(
     return candidates, ignored
 
 
+def _refuse_parts_below(path: Path, folder: Path) -> None:
+    """Refuse CLASS/PART/..., whose parts would be lost and test radiographs trained on."""
+    if words := [part for part in path.parts[:-1] if _word(part) in _PART_WORDS]:
+        raise CohortError(
+            f"{folder} holds a folder {words[0]}; put the parts above the classes "
+            f"({words[0]}/{folder.name}/...), or rename it if it means no part"
+        )
+
+
 def _files(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise CohortError(f"{error.filename} cannot be opened ({error.strerror})") from error
+
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
     return sorted(found)
@@ -125,6 +142,8 @@ def candidates_from_csv(
         table = pl.read_csv(table_path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise CohortError(f"{table_path} cannot be read as CSV: {error}") from error
+    if len(table.columns) == 1 and ";" in table.columns[0]:
+        raise CohortError(f"{table_path} is separated by semicolons; save it with commas")
     fields = ("path", "finding", "patient", "part", "source")
     if odd := set(columns) - set(fields):
         raise CohortError(f"--column knows {', '.join(fields)}, not {', '.join(sorted(odd))}")
@@ -135,7 +154,8 @@ def candidates_from_csv(
             f"{table_path} has no column {', '.join(dict.fromkeys(missing))}; it has "
             f"{', '.join(table.columns)}; say which is which with --column path=NAME"
         )
-    candidates = []
+    candidates: list[Candidate] = []
+    first_at: dict[str, int] = {}
     for number, row in enumerate(table.iter_rows(named=True), start=2):
         finding = finding_of(row[names["finding"]] or "", findings)
         if finding is None:
@@ -145,13 +165,18 @@ def candidates_from_csv(
             )
         if not row[names["path"]]:
             raise CohortError(f"{table_path} line {number} has no path")
+        path = Path(row[names["path"]]).as_posix()
+        if first_at.setdefault(path, number) != number:
+            raise CohortError(
+                f"{table_path} line {number}: {path} is on line {first_at[path]} already; keep one"
+            )
         part_text = row.get(names["part"])
         part = _PART_WORDS.get(_word(part_text)) if part_text else None
         if part_text and part is None:
             raise CohortError(f"{table_path} line {number}: '{part_text}' is no part")
         candidates.append(
             Candidate(
-                path=Path(row[names["path"]]).as_posix(),
+                path=path,
                 finding=finding,
                 part=part,
                 patient=row.get(names["patient"]),

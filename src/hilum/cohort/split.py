@@ -14,11 +14,11 @@ from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
 from hilum.findings import Part
 
-__all__ = ["SplitSizes", "check_patients_apart", "patient_folds", "split_folds", "split_parts"]
+__all__ = ["check_parts_apart", "patient_folds", "split_folds", "split_parts"]
 
-# Parts are made of so many folds, so their shares are multiples of 1/20.
+# Parts are made of so many folds, so their shares are multiples of 1/20; of fewer in a cohort
+# whose rarest finding has fewer patients.
 _GRAIN = 20
-SplitSizes = tuple[float, float]  # shares of validation and test among the radiographs split
 
 
 def patient_folds(
@@ -54,11 +54,11 @@ def patient_folds(
     return folds
 
 
-def check_patients_apart(cohort: Cohort) -> None:
-    """Refuse a cohort in which a patient is in two parts.
+def check_parts_apart(cohort: Cohort) -> None:
+    """Refuse a cohort in which a patient, or the same file, is in two parts.
 
     Raises:
-        CohortError: Naming the parts and how many patients they share.
+        CohortError: Naming the parts and how many patients or files they share.
     """
     readable = cohort.readable.table
     shared = (
@@ -73,6 +73,30 @@ def check_patients_apart(cohort: Cohort) -> None:
             "would be optimistic; list them: hilum cohort audit COHORT, "
             "or split anew: hilum cohort split COHORT --all -o NEW"
         )
+    copies = readable.filter(pl.col("part").n_unique().over("sha256") > 1)
+    if copies.height:
+        raise CohortError(
+            f"{copies.height} files of {cohort.name} have an exact copy in another part, so "
+            "results would be optimistic; list them: hilum cohort audit COHORT, and remove one of "
+            "each pair"
+        )
+
+
+def _people(rows: pl.DataFrame) -> NDArray[np.str_]:
+    """Return who each radiograph shows, taking patients who share a file for one person."""
+    same: dict[str, str] = {}
+
+    def person(patient: str) -> str:
+        while same.get(patient, patient) != patient:
+            patient = same[patient]
+        return patient
+
+    copied = rows.filter(pl.len().over("sha256") > 1)
+    for patients in copied.group_by("sha256").agg("patient")["patient"]:
+        first = person(patients[0])
+        for patient in patients:
+            same[person(patient)] = first
+    return np.array([person(patient) for patient in rows["patient"]], dtype=np.str_)
 
 
 def split_parts(
@@ -82,7 +106,7 @@ def split_parts(
 
     Args:
         cohort: Its test part is kept as it is unless `anew`.
-        validation: Share of the radiographs split, in (0, 1), rounded to 1/20.
+        validation: Share of the radiographs split, in (0, 1); about, since patients stay whole.
         test: Share for a new test part, in [0, 1).
         seed: Of the shuffle.
         anew: Split all radiographs, forgetting today's parts.
@@ -91,11 +115,10 @@ def split_parts(
         CohortError: If a share is impossible, there are too few patients, or a patient would be
             on both sides because today's parts share one.
     """
-    steps = (round(validation * _GRAIN), round(test * _GRAIN))
-    if steps[0] < 1 or steps[1] < 0 or sum(steps) >= _GRAIN:
+    if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise CohortError(
-            f"validation {validation} and test {test} cannot be split off; use shares of at least "
-            f"{1 / _GRAIN} that leave something to train on"
+            f"validation {validation} and test {test} cannot be split off; use shares between 0 "
+            "and 1 that leave something to train on"
         )
     if test and not anew and (cohort.table["part"] == str(Part.TEST)).any():
         raise CohortError(f"{cohort.name} has a test part already; split everything with --all")
@@ -104,7 +127,18 @@ def split_parts(
         pool &= pl.col("part") != str(Part.TEST)
     chosen = cohort.table.select(pool).to_series()
     rows = cohort.table.filter(chosen)
-    folds = patient_folds(rows["finding"].to_numpy(), rows["patient"].to_numpy(), _GRAIN, seed)
+    if not rows.height:
+        raise CohortError(f"{cohort.name} has only a test part; split everything with --all")
+    people, findings = _people(rows), rows["finding"].to_numpy()
+    fewest = min(len(np.unique(people[findings == finding])) for finding in np.unique(findings))
+    grain = min(_GRAIN, fewest)
+    steps = [max(round(share * grain), int(share > 0)) for share in (validation, test)]
+    if sum(steps) >= grain:
+        raise CohortError(
+            f"the rarest finding of {cohort.name} has {fewest} patients, too few for "
+            f"{1 + (test > 0) + 1} parts; add radiographs"
+        )
+    folds = patient_folds(findings, people, grain, seed)
     parts = np.full(len(folds), str(Part.TRAIN), dtype=object)
     parts[folds < steps[0]] = str(Part.VALIDATION)
     parts[(folds >= steps[0]) & (folds < sum(steps))] = str(Part.TEST)
@@ -114,7 +148,7 @@ def split_parts(
         part=pl.Series(column.tolist(), dtype=pl.String), fold=pl.lit(None, pl.Int32)
     )
     result = replace(cohort, table=table)
-    check_patients_apart(result)
+    check_parts_apart(result)
     return result
 
 
@@ -126,11 +160,11 @@ def split_folds(cohort: Cohort, *, k: int, seed: int = 0) -> Cohort:
     """
     if k < 2:
         raise CohortError(f"{k} folds cannot be made; use 2 or more")
-    check_patients_apart(cohort)
+    check_parts_apart(cohort)
     pool = pl.col("unreadable").is_null() & (pl.col("part") == str(Part.TRAIN))
     chosen = cohort.table.select(pool).to_series()
     rows = cohort.table.filter(chosen)
-    folds = patient_folds(rows["finding"].to_numpy(), rows["patient"].to_numpy(), k, seed)
+    folds = patient_folds(rows["finding"].to_numpy(), _people(rows), k, seed)
     column = np.full(cohort.table.height, None, dtype=object)
     column[chosen.to_numpy()] = folds.tolist()
     return replace(

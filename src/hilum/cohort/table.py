@@ -177,28 +177,32 @@ def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
         raise CohortError(
             f"there is no cohort {path}; make it with: hilum cohort build DIR -o {path}"
         )
+    # On damaged bytes polars may panic, which is no Exception of Python's.
+    damage = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
     try:
         about = json.loads(pl.read_parquet_metadata(path)[_KEY])
         table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
+        if about["schema"] != SCHEMA_VERSION or dict(table.schema) != COLUMNS:
+            raise CohortError(f"{path} is a cohort of another version of hilum; build it again")
+        cohort = Cohort(
+            table=table,
+            root=root or Path(about["root"]),
+            name=str(about["name"]),
+            phantom=bool(about["phantom"]),
+            patients_from=str(about["patients_from"]),
+            made_by=dict(about["made_by"]),
+        )
+    except (*damage, KeyError, TypeError) as error:
         raise CohortError(f"{path} is no cohort of hilum, or it is damaged") from error
-    if about.get("schema") != SCHEMA_VERSION or dict(table.schema) != COLUMNS:
-        raise CohortError(f"{path} is a cohort of another version of hilum; build it again")
     _check_values(path, table)
-    return Cohort(
-        table=table,
-        root=root or Path(about["root"]),
-        name=about["name"],
-        phantom=about["phantom"],
-        patients_from=about["patients_from"],
-        made_by=about["made_by"],
-    )
+    return cohort
 
 
 def _check_values(path: Path, table: pl.DataFrame) -> None:
     allowed: dict[str, Iterable[str]] = {"finding": Finding, "part": Part}
     for column, words in allowed.items():
-        odd = table.filter(~pl.col(column).is_in([str(word) for word in words]))
+        known = pl.col(column).is_in([str(word) for word in words]).fill_null(False)
+        odd = table.filter(~known)
         if odd.height:
             raise CohortError(f"{path}: '{odd[column][0]}' is no {column} that hilum knows")
     if table["id"].n_unique() != table.height:

@@ -2,13 +2,14 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.cohort.audit import near_hashes
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.evaluation.evidence import Context, Evidence, build_evidence
@@ -16,9 +17,10 @@ from hilum.evaluation.gallery import confident_mistakes
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.report import write_evidence
-from hilum.files import ensure_folder
+from hilum.files import atomic_path, ensure_folder
 from hilum.findings import Part
 from hilum.model import Classifier
+from hilum.model.gate import refusal_by_picture
 from hilum.model.network import BATCH
 
 __all__ = ["evaluate_classifier", "predict"]
@@ -30,10 +32,11 @@ def predict(
     classifier: Classifier,
     part: Cohort,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Predictions, NDArray[np.uint8], int]:
+) -> tuple[Cohort, Predictions, NDArray[np.uint8]]:
     """Read the radiographs of a part.
 
-    The gate is not asked: figures are over every readable radiograph.
+    The gate is not asked: figures are over every readable radiograph, and the evidence counts
+    those that screening would refuse.
 
     Args:
         classifier: The classifier.
@@ -41,8 +44,8 @@ def predict(
         progress: Called with how many of how many are read.
 
     Returns:
-        The predictions; the pixels they were made from, (n, size, size), uint8; and how many
-        radiographs were left out because the task has no place for their finding.
+        The radiographs that the task can place; their predictions; and the pixels these were made
+        from, shape (n, size, size), uint8.
 
     Raises:
         CohortError: If a file cannot be read any more, or a finding of the task never occurs.
@@ -64,7 +67,7 @@ def predict(
         patients=placed.patients,
         ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
     )
-    return predictions, pixels, len(part) - len(placed)
+    return placed, predictions, pixels
 
 
 def evaluate_classifier(
@@ -78,7 +81,7 @@ def evaluate_classifier(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
-    """Measure a classifier on one part and write `metrics.json` and `report.html`.
+    """Measure a classifier on one part and write `metrics.json`, `report.html`, `predictions.csv`.
 
     Opening a test part is recorded in the ledger of this machine.
 
@@ -101,7 +104,7 @@ def evaluate_classifier(
     point = file.operating_point(operating_point)
     chosen = cohort.part(part)
     ensure_folder(folder)  # known to work before the work starts
-    predictions, pixels, left_out = predict(classifier, chosen, progress)
+    placed, predictions, pixels = predict(classifier, chosen, progress)
     openings = record_opening(cohort, file.sha256) if part is Part.TEST else None
     evidence = build_evidence(
         predictions,
@@ -114,7 +117,10 @@ def evaluate_classifier(
             cohort_sha256=cohort.digest(),
             part=part,
             phantom=cohort.phantom or file.provenance.phantom,
-            left_out=left_out,
+            left_out=len(chosen) - len(placed),
+            unreadable=_unreadable(cohort, part),
+            gate_refuses=_refused_by_gate(classifier, placed, pixels),
+            like_training=_like_training(classifier, placed),
             test_openings=openings,
         ),
         seed=seed,
@@ -126,7 +132,46 @@ def evaluate_classifier(
         for item in confident_mistakes(predictions, point)
     ]
     write_evidence(evidence, folder, gallery)
+    _write_predictions(folder / "predictions.csv", predictions)
     return evidence
+
+
+def _unreadable(cohort: Cohort, part: Part) -> int:
+    lost = cohort.table.filter(cohort.table["unreadable"].is_not_null())
+    return int((lost["part"] == str(part)).sum())
+
+
+def _refused_by_gate(classifier: Classifier, part: Cohort, pixels: NDArray[np.uint8]) -> int:
+    gate, sizes = classifier.file.gate, part.table.select("rows", "columns").iter_rows()
+    return sum(
+        refusal_by_picture(gate, rows, columns, grey) is not None
+        for (rows, columns), grey in zip(sizes, pixels, strict=True)
+    )
+
+
+def _like_training(classifier: Classifier, part: Cohort) -> int:
+    def hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
+        return np.array([int(text, 16) for text in texts], dtype=np.uint64)
+
+    learned = hashes(classifier.file.training_radiographs.perceptual_hashes)
+    return int(near_hashes(hashes(part.table["phash"]), learned).sum())
+
+
+def _write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write what every figure was computed from, so that others can compute it again."""
+    import polars as pl
+
+    findings = [str(finding) for finding in predictions.labels.findings]
+    table = pl.DataFrame(
+        {
+            "id": predictions.ids.tolist(),
+            "patient": predictions.patients.tolist(),
+            "finding": [findings[index] for index in predictions.truth],
+            **{f"probability {f}": predictions.probabilities[:, i] for i, f in enumerate(findings)},
+        }
+    )
+    with atomic_path(path) as temporary:
+        table.write_csv(temporary)
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> str:

@@ -61,6 +61,9 @@ class Context:
     cohort_sha256: str | None = None
     created: str = ""  # ISO 8601, UTC; empty for now
     left_out: int = 0  # radiographs of the part whose finding the task cannot place
+    unreadable: int = 0  # files of the part that cannot be read
+    gate_refuses: int = 0  # radiographs measured here that screening would refuse by their picture
+    like_training: int = 0  # radiographs that look like one the classifier learned from
     test_openings: int | None = None  # how often this test part was opened on this machine
 
 
@@ -113,6 +116,9 @@ class Evidence(Document):
     radiographs: int = Field(ge=1)
     patients: int = Field(ge=1)
     left_out: int = Field(default=0, ge=0)  # whose finding the task cannot place; not in any figure
+    unreadable: int = Field(default=0, ge=0)  # files of the part; not in any figure
+    gate_refuses: int = Field(default=0, ge=0)  # in the figures, though screening would refuse them
+    like_training: int = Field(default=0, ge=0)  # by perceptual hash; some are alike by chance
     test_openings: int | None = None  # how often, on this machine; null for other parts
     sizes: tuple[ClassSize, ...]  # in the order of the labels
     prevalence: float = Field(ge=0.0, le=1.0)  # of pneumonia, over radiographs
@@ -193,6 +199,9 @@ def build_evidence(
         radiographs=len(predictions),
         patients=predictions.patient_count,
         left_out=context.left_out,
+        unreadable=context.unreadable,
+        gate_refuses=context.gate_refuses,
+        like_training=context.like_training,
         test_openings=context.test_openings,
         sizes=_sizes(predictions),
         prevalence=float(truth.mean()),

@@ -2,6 +2,6 @@
 
 from hilum.imaging._squash import squash
 from hilum.imaging.radiograph import Identifiers, Provenance, Radiograph
-from hilum.imaging.reader import read
+from hilum.imaging.reader import DRAWN_BY_HILUM, read
 
-__all__ = ["Identifiers", "Provenance", "Radiograph", "read", "squash"]
+__all__ = ["DRAWN_BY_HILUM", "Identifiers", "Provenance", "Radiograph", "read", "squash"]

@@ -15,7 +15,7 @@ from hilum.imaging.radiograph import Identifiers, Pixels, Provenance, Radiograph
 
 __all__ = ["read_dicom"]
 
-_MODALITY, _BODY_PART, _VIEW = 0x00080060, 0x00180015, 0x00185101
+_MODALITY, _BODY_PART, _VIEW, _INTENT = 0x00080060, 0x00180015, 0x00185101, 0x00080068
 _PATIENT, _STUDY, _SERIES, _INSTANCE = 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
@@ -58,6 +58,7 @@ def read_dicom(data: bytes, *, sha256: str, min_side: int | None) -> Radiograph:
         view_position=header.text(_VIEW),
         body_part=header.text(_BODY_PART),
         photometric_interpretation=module.photometric,
+        presentation_intent=header.text(_INTENT),
         window=display.window,
         window_from=display.window_from,
         notes=file.notes + display.notes,

@@ -27,6 +27,7 @@ class Provenance:
     view_position: str | None = None  # such as "PA", "AP", "LL"
     body_part: str | None = None  # BodyPartExamined, such as "CHEST"
     photometric_interpretation: str | None = None
+    presentation_intent: str | None = None  # "FOR PRESENTATION" or "FOR PROCESSING"
     window: tuple[float, float] | None = None  # (centre, width) in modality units, as applied
     window_from: str | None = None  # "header", "voi lut", "percentiles" or None (full range)
     notes: tuple[str, ...] = ()  # what the reader had to decide, in words

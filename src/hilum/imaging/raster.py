@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GreyImage", "read_jpeg", "read_png", "read_tiff"]
 
-# The depths that detectors and digitisers deliver. A 16-bit file holds no hint which it was, so
-# the smallest that covers its largest value is taken; else a 12-bit radiograph would be black.
-_DEPTHS = (8, 10, 12, 14, 16)
 _BAND = 256  # rows laid over black at a time, so that memory stays flat
 
 
@@ -141,10 +138,14 @@ def _of_16_bit(image: "Image", file_depth: int, notes: list[str]) -> tuple[Pixel
     if np.array_equal(high_and_low[:, :, 0], high_and_low[:, :, 1]):
         return high_and_low[:, :, 0].copy(), 8
     top = int(pixels.max())
-    depth = next(bits for bits in _DEPTHS if top < 1 << bits)
-    if depth < 16:
-        notes.append(f"16-bit samples up to {top} were taken as {depth}-bit")
-    return (pixels.astype(np.uint8) if depth == 8 else pixels), depth
+    if top < 256:
+        notes.append("16-bit samples hold 8-bit values")
+        return pixels.astype(np.uint8), 8
+    if top < 0xFFFF:
+        notes.append(f"16-bit samples up to {top} were spread over the grey scale")
+        table = np.rint(np.arange(top + 1) * (0xFFFF / top)).astype(np.uint16)
+        pixels = table[pixels]
+    return pixels, 16
 
 
 def _of_float(image: "Image", notes: list[str]) -> tuple[NDArray[np.uint16], int]:

@@ -13,7 +13,12 @@ from hilum.errors import RadiographError
 from hilum.imaging._content import MAX_FILE_BYTES, ContentError
 from hilum.imaging.radiograph import Provenance, Radiograph
 
-__all__ = ["read"]
+__all__ = ["DRAWN_BY_HILUM", "read"]
+
+# The keyword of a text chunk in the pictures that hilum writes (PNG 11.3.3), so that a folder with
+# results in it can be screened again without reading the results as radiographs.
+DRAWN_BY_HILUM = "hilum heat map"
+_PNG_HEAD = 512  # bytes; text chunks written by Pillow come before the pixels
 
 _SUFFIXES = {
     ".jpg": "JPEG",
@@ -52,8 +57,8 @@ def read(source: Path | str | bytes, *, min_side: int | None = None) -> Radiogra
         source: The path of a file, or the content of one.
         min_side: The shortest side, in pixels, that the caller needs. A far larger JPEG (also
             inside DICOM) is then decoded at a half, a quarter or an eighth of its scale, never
-            below 1.5 times this on its shorter side; area-resampled to this size it differs from a
-            full decode by less than two grey levels on average. None reads at full size.
+            below three times this on its shorter side, so that a classifier reads it as it reads
+            a full decode. None reads at full size.
 
     Returns:
         The radiograph; `provenance.source_rows` and `source_columns` are those of the full file.
@@ -130,6 +135,8 @@ def _kind_of(data: bytes, suffix: str) -> str:
         kind = "JPEG"
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         kind = "PNG"
+        if DRAWN_BY_HILUM.encode() in data[:_PNG_HEAD]:
+            raise ContentError("is a heat map that hilum drew; give the radiograph itself")
     elif data[:4] in (b"II*\0", b"MM\0*"):
         kind = "TIFF"
     elif looks_like_bare_dicom(data):

@@ -87,12 +87,18 @@ class Classifier:
             RadiographError: If the file cannot be read as a radiograph.
             ModelError: If there is no operating point of that name.
         """
-        point = self.file.operating_point(operating_point)
         radiograph = source if isinstance(source, Radiograph) else read(source, min_side=self.size)
-        return self.read_batch([radiograph], point)[0]
+        return self.read_batch([radiograph], operating_point)[0]
 
-    def read_batch(self, radiographs: list[Radiograph], point: OperatingPoint) -> list[Reading]:
-        """Read several radiographs in one run of the network, in order."""
+    def read_batch(
+        self, radiographs: list[Radiograph], operating_point: str | None = None
+    ) -> list[Reading]:
+        """Read several radiographs in one run of the network, in order.
+
+        Raises:
+            ModelError: If there is no operating point of that name.
+        """
+        point = self.file.operating_point(operating_point)
         pixels = [self.pixels_of(radiograph) for radiograph in radiographs]
         return self.read_prepared(
             pixels,

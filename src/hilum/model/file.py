@@ -27,6 +27,7 @@ from hilum.model.schema import (
     Preprocessing,
     Provenance,
     Saliency,
+    TrainingRadiographs,
 )
 
 __all__ = ["SCHEMA_VERSION", "ModelFile", "load_model_file", "save_model_file"]
@@ -50,6 +51,7 @@ _DOCUMENTS: dict[str, type[BaseModel]] = {
     "saliency.json": Saliency,
     "gate.json": Gate,
     "provenance.json": Provenance,
+    "training_radiographs.json": TrainingRadiographs,
 }
 _MEMBERS = (_NETWORK, *_DOCUMENTS, _EVIDENCE, _CARD)
 
@@ -66,6 +68,7 @@ class ModelFile:
     saliency: Saliency
     gate: Gate
     provenance: Provenance
+    training_radiographs: TrainingRadiographs
     evidence: dict[str, Any]  # figures on the validation part; see `hilum.evaluation`
     card: str  # Markdown
     sha256: str = ""  # of the whole file; empty until it was written or read
@@ -82,7 +85,7 @@ class ModelFile:
         if name is None:
             return self.operating_points[0]
         for point in self.operating_points:
-            if point.name == name.replace(">=", "-"):
+            if "".join(name.split()) in (point.name, point.name.replace("-", ">=")):
                 return point
         known = ", ".join(point.name for point in self.operating_points)
         raise ModelError(f"the classifier has no operating point '{name}'; it has: {known}")
@@ -97,6 +100,7 @@ def _documents(model: ModelFile) -> dict[str, bytes]:
         "saliency.json": model.saliency,
         "gate.json": model.gate,
         "provenance.json": model.provenance,
+        "training_radiographs.json": model.training_radiographs,
     }
     members = {name: doc.model_dump_json(indent=2).encode() for name, doc in documents.items()}
     members[_NETWORK] = model.network
@@ -137,6 +141,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         info = archive.getinfo(name)
     except KeyError:
         raise ModelError(f"{path} lacks its member {name}; get the file again") from None
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ModelError(f"{path}: {name} is compressed, as hilum never writes it; do not use it")
     if info.file_size > limit:
         raise ModelError(f"{path}: {name} is larger than {limit >> 20} MiB; this is no classifier")
     try:
@@ -174,6 +180,10 @@ def load_model_file(path: Path) -> ModelFile:
             or says something that its schema does not allow.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is no file; give a .hilum file")
+        if path.stat().st_size > 2 * _LARGEST_NETWORK:
+            raise ModelError(f"{path} is larger than any classifier; give a .hilum file")
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"the classifier {path} cannot be read ({error.strerror})") from error
@@ -209,6 +219,7 @@ def load_model_file(path: Path) -> ModelFile:
         saliency=parsed["saliency.json"],
         gate=parsed["gate.json"],
         provenance=parsed["provenance.json"],
+        training_radiographs=parsed["training_radiographs.json"],
         evidence=evidence,
         card=card,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -20,6 +20,7 @@ __all__ = [
     "Preprocessing",
     "Provenance",
     "Saliency",
+    "TrainingRadiographs",
 ]
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -112,8 +113,16 @@ class Gate(_Document):
     """What an input must be so that the classifier may read it."""
 
     minimum_side: int = Field(default=64, ge=1)  # pixels, of the source
-    maximum_aspect: float = Field(default=2.5, gt=1.0)  # longer side over shorter side
+    # Longer side over shorter side; children's films of the Guangzhou set reach 3.2.
+    maximum_aspect: float = Field(default=4.0, gt=1.0)
     minimum_contrast: float = Field(default=8.0, ge=0.0)  # grey levels, 5th to 95th percentile
+
+
+class TrainingRadiographs(_Document):
+    """What the classifier learned from, so that copies are noticed when it is evaluated."""
+
+    # Perceptual hashes of the train part, 16 hexadecimal digits each; no picture can be made of one.
+    perceptual_hashes: tuple[Annotated[str, Field(pattern="^[0-9a-f]{16}$")], ...]
 
 
 class Provenance(_Document):
@@ -128,6 +137,7 @@ class Provenance(_Document):
     cohort_name: str
     radiographs: dict[str, int]  # part -> how many were used
     patients: dict[str, int]  # part -> how many were used
+    left_out: dict[str, int]  # part -> how many have a finding that the task cannot place
     phantom: bool  # True: trained on drawn phantoms, so it says nothing of real radiographs
     network: str
     network_weights: str  # where the starting weights came from, and their licence

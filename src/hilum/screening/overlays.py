@@ -10,26 +10,27 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from hilum.files import write_bytes
 from hilum.findings import RESEARCH_USE
-from hilum.imaging import Radiograph
+from hilum.imaging import DRAWN_BY_HILUM, Radiograph
 from hilum.model import Reading
 
-__all__ = ["OVERLAY_SIDE", "draw_overlay", "write_overlay"]
+__all__ = ["OVERLAY_SIDE", "draw_overlay", "heat_on_grid", "picture_of", "write_overlay"]
 
 OVERLAY_SIDE = 512  # pixels of the longer side of each picture
 _OPACITY = 0.6  # of the hottest colour; the anatomy stays visible below it
 _MARGIN = 8
 _LINE = 18  # pixels a line of caption
+_STEM = 60  # characters of the input's name that are kept; file systems allow some 255 bytes
 
 
-def draw_overlay(radiograph: Radiograph, reading: Reading, scale: float) -> Image.Image:
+def draw_overlay(picture: NDArray[np.uint8], reading: Reading, scale: float) -> Image.Image:
     """Draw a radiograph and its map side by side with a caption and a colour scale.
 
     Args:
-        radiograph: As read.
+        picture: The radiograph as `picture_of` made it, shape (rows, columns).
         reading: A reading of it that has a saliency map.
         scale: Local log-odds that get the hottest colour, above 0.
 
@@ -41,8 +42,7 @@ def draw_overlay(radiograph: Radiograph, reading: Reading, scale: float) -> Imag
     """
     if reading.saliency is None or reading.probability is None:
         raise ValueError("a refused radiograph has no saliency map")
-    grey = Image.fromarray(radiograph.to_uint8())
-    grey.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE), Image.Resampling.BOX)
+    grey = Image.fromarray(picture)
     heat = heat_on_grid(reading.saliency, grey.size, scale)
     blended = _blend(np.asarray(grey), heat)
     width, height = grey.size
@@ -67,6 +67,13 @@ def draw_overlay(radiograph: Radiograph, reading: Reading, scale: float) -> Imag
         top = height + 2 * _MARGIN + _LINE * (number + 1)
         draw.text((_MARGIN, top), line, fill="white", font=font)
     return canvas
+
+
+def picture_of(radiograph: Radiograph) -> NDArray[np.uint8]:
+    """Return a radiograph small enough to keep: longer side at most `OVERLAY_SIDE`, uint8."""
+    grey = Image.fromarray(radiograph.to_uint8())
+    grey.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE), Image.Resampling.BOX)
+    return np.asarray(grey)
 
 
 def heat_on_grid(
@@ -101,7 +108,12 @@ def _blend(grey: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uin
 
 
 def write_overlay(
-    folder: Path, number: int, name: str, radiograph: Radiograph, reading: Reading, scale: float
+    folder: Path,
+    number: int,
+    name: str,
+    picture: NDArray[np.uint8],
+    reading: Reading,
+    scale: float,
 ) -> Path:
     """Write an overlay as PNG.
 
@@ -109,7 +121,7 @@ def write_overlay(
         folder: Where to.
         number: Position among the inputs; it keeps equal file names apart.
         name: Of the input.
-        radiograph: As read.
+        picture: See `draw_overlay`.
         reading: Of it.
         scale: See `draw_overlay`.
 
@@ -118,7 +130,15 @@ def write_overlay(
     """
     buffer = io.BytesIO()
     # Level 3 takes a third of the time of the default and costs 2 % in size.
-    draw_overlay(radiograph, reading, scale).save(buffer, "PNG", compress_level=3)
-    target = folder / f"{number:06d}-{Path(name).stem}.png"
+    drawn = draw_overlay(picture, reading, scale)
+    drawn.save(buffer, "PNG", compress_level=3, pnginfo=_mark())
+    target = folder / f"{number:06d}-{Path(name).stem[:_STEM]}.png"
     write_bytes(target, buffer.getvalue())
     return target
+
+
+def _mark() -> PngImagePlugin.PngInfo:
+    """Return the text chunk by which `hilum.imaging.read` knows its own drawings."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text(DRAWN_BY_HILUM, RESEARCH_USE)
+    return info

@@ -36,8 +36,8 @@ class ScreenedRadiograph:
     error: str | None = None
     sha256: str | None = None
     format: str | None = None
-    # Kept only where an overlay is to be drawn.
-    radiograph: Radiograph | None = field(default=None, repr=False)
+    # Small, and only where an overlay is to be drawn; shape (rows, columns).
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @property
     def status(self) -> str:
@@ -56,7 +56,7 @@ class ScreenedRadiograph:
 class _Decoded:
     name: str
     error: str | None = None
-    radiograph: Radiograph | None = None
+    picture: NDArray[np.uint8] | None = None
     pixels: NDArray[np.uint8] | None = None
     refused: str | None = None
     sha256: str | None = None
@@ -68,7 +68,7 @@ def screen(
     inputs: Iterable[Input],
     *,
     operating_point: str | None = None,
-    keep_side: int | None = None,
+    pictures: bool = False,
 ) -> Iterator[ScreenedRadiograph]:
     """Read radiographs as they come and give a row for each, in order.
 
@@ -76,8 +76,7 @@ def screen(
         classifier: The classifier.
         inputs: What to read.
         operating_point: Its name; the default one when None.
-        keep_side: Decode to at least this shorter side in pixels and keep the radiograph in the
-            row, for overlays; nothing is kept when None.
+        pictures: Keep a small picture of each radiograph in its row, for overlays.
 
     Raises:
         ModelError: If there is no operating point of that name.
@@ -87,7 +86,7 @@ def screen(
     waiting: deque[Future[list[ScreenedRadiograph]]] = deque()
     try:
         for batch in _batches(inputs):
-            decoding = [decoders.submit(_decode, classifier, item, keep_side) for item in batch]
+            decoding = [decoders.submit(_decode, classifier, item, pictures) for item in batch]
             waiting.append(readers.submit(_read_batch, classifier, decoding, point))
             if len(waiting) > 2 * _READERS:
                 yield from waiting.popleft().result()
@@ -104,20 +103,26 @@ def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
         yield batch
 
 
-def _decode(classifier: Classifier, item: Input, keep_side: int | None) -> _Decoded:
+def _decode(classifier: Classifier, item: Input, pictures: bool) -> _Decoded:
     try:
-        radiograph = read(item.source, min_side=max(classifier.size, keep_side or 0))
+        radiograph = read(item.source, min_side=classifier.size)
     except HilumError as error:
         return _Decoded(item.name, error=str(error))
     pixels = classifier.pixels_of(radiograph)
     return _Decoded(
         item.name,
-        radiograph=radiograph if keep_side else None,
+        picture=_picture(radiograph) if pictures else None,
         pixels=pixels,
         refused=refusal(classifier.file.gate, radiograph, pixels),
         sha256=radiograph.provenance.sha256,
         format=radiograph.provenance.format,
     )
+
+
+def _picture(radiograph: Radiograph) -> NDArray[np.uint8]:
+    from hilum.screening.overlays import picture_of
+
+    return picture_of(radiograph)
 
 
 def _read_batch(
@@ -139,7 +144,7 @@ def _read_batch(
             error=item.error,
             sha256=item.sha256,
             format=item.format,
-            radiograph=item.radiograph,
+            picture=item.picture,
         )
         for item in decoded
     ]

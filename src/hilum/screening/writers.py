@@ -1,8 +1,8 @@
 """Readings as a table: CSV, JSON lines or Parquet, written row by row as they come.
 
-CSV and JSON lines are whole after every row, so an interrupted run leaves what was done. Parquet
-cannot grow, so its rows are kept as JSON lines beside it until the end (polars then converts them
-in a stream).
+Rows go to a file ending in `.part`, whole after every row, which becomes the table when the run
+ends, also by an error or Ctrl-C; a killed run leaves the part. Parquet cannot grow, so its part is
+JSON lines, which polars converts in a stream at the end.
 """
 
 import csv
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from hilum.errors import UsageError
-from hilum.files import atomic_path, ensure_folder
+from hilum.files import atomic_path, check_new, ensure_folder
 from hilum.findings import RESEARCH_USE, Finding
 from hilum.screening.pipeline import ScreenedRadiograph
 
@@ -111,12 +111,11 @@ def open_writer(
     suffix = path.suffix.lower()
     if suffix not in {".csv", ".jsonl", ".parquet"}:
         raise UsageError(f"{path} has no suffix that hilum writes; use .csv, .jsonl or .parquet")
-    if path.exists() and not force:
-        raise UsageError(f"{path} is there already; choose another name or add --force")
+    check_new(path, force=force)
     ensure_folder(path.parent)
-    journal = path.with_name(f".{path.name}.jsonl") if suffix == ".parquet" else path
+    part = path.with_name(f"{path.name}.part")
     try:
-        target = journal.open("w", encoding="utf-8", newline="")
+        target = part.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror})") from error
     names = columns(findings)
@@ -125,17 +124,19 @@ def open_writer(
             yield _Csv(target, names) if suffix == ".csv" else _JsonLines(target)
     finally:
         if suffix == ".parquet":
-            _to_parquet(journal, path, names)
+            _to_parquet(part, path, names)
+        else:
+            part.replace(path)
 
 
-def _to_parquet(journal: Path, path: Path, names: list[str]) -> None:
+def _to_parquet(part: Path, path: Path, names: list[str]) -> None:
     import polars as pl
 
     numeric = {name for name in names if name.startswith("probability")} | {"threshold"}
     schema: dict[str, Any] = {name: pl.Float64 if name in numeric else pl.String for name in names}
     with atomic_path(path) as temporary:
-        if journal.stat().st_size:
-            pl.scan_ndjson(journal, schema=schema).sink_parquet(temporary)
+        if part.stat().st_size:
+            pl.scan_ndjson(part, schema=schema).sink_parquet(temporary)
         else:
             pl.DataFrame(schema=schema).write_parquet(temporary)
-    journal.unlink()
+    part.unlink()

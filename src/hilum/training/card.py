@@ -34,7 +34,9 @@ def write_card(model: ModelFile) -> str:
             "## Data",
             "",
             f"Cohort {origin.cohort_name} (SHA-256 {origin.cohort_sha256}): {counts}. "
-            "Train and validation share no patient. Before this training the cohort's test part had "
+            "Train and validation share no patient and no file. "
+            f"{sum(origin.left_out.values())} radiographs were left out because the task has no "
+            "place for their finding. Before this training the cohort's test part had "
             f"been opened {origin.test_openings} times on the machine that trained it.",
             "",
             "## Recipe",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hilum.errors import RecipeError
+from hilum.errors import EvaluationError, RecipeError
 from hilum.evaluation import parse_aim
 from hilum.findings import Task
 from hilum.networks import FROZEN_BASES
@@ -46,12 +46,11 @@ class OperatingPoints(_Closed):
     @field_validator("aims")
     @classmethod
     def _are_aims(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            try:
-                parse_aim(text)
-            except Exception as error:
-                raise ValueError(str(error)) from error
-        if len(set(value)) != len(value):
+        try:
+            names = [parse_aim(text).name for text in value]
+        except EvaluationError as error:
+            raise ValueError(str(error)) from error
+        if len(set(names)) != len(names):
             raise ValueError("an aim is there twice")
         return value
 
@@ -115,7 +114,7 @@ def _validated(content: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         )
         raise RecipeError(f"the recipe {where} does not hold: {problems}") from error

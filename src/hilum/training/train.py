@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hilum._version import __version__
 from hilum.cohort.pixels import cached_pixels
-from hilum.cohort.split import check_patients_apart
+from hilum.cohort.split import check_parts_apart
 from hilum.cohort.table import Cohort
 from hilum.evaluation import (
     Context,
@@ -32,7 +32,15 @@ from hilum.files import ensure_folder, write_text
 from hilum.findings import Part
 from hilum.model import Classifier, ModelFile, load_model_file, save_model_file
 from hilum.model.network import BATCH
-from hilum.model.schema import Calibration, Gate, Labels, Preprocessing, Provenance, Saliency
+from hilum.model.schema import (
+    Calibration,
+    Gate,
+    Labels,
+    Preprocessing,
+    Provenance,
+    Saliency,
+    TrainingRadiographs,
+)
 from hilum.networks import FROZEN_BASES, join_linear_head
 from hilum.training.card import write_card
 from hilum.training.frozen import embed, fit_head
@@ -77,10 +85,15 @@ def train(
         UsageError: If the folder cannot be written.
     """
     ensure_folder(out)
-    check_patients_apart(cohort)
+    check_parts_apart(cohort)
     base = FROZEN_BASES[recipe.network]
-    learning, learning_truth = cohort.part(Part.TRAIN).for_task(recipe.task)
-    validation, truth = cohort.part(Part.VALIDATION).for_task(recipe.task)
+    parts = {part: cohort.part(part) for part in (Part.TRAIN, Part.VALIDATION)}
+    learning, learning_truth = parts[Part.TRAIN].for_task(recipe.task)
+    validation, truth = parts[Part.VALIDATION].for_task(recipe.task)
+    left_out = {
+        str(part): len(parts[part]) - len(used)
+        for part, used in ((Part.TRAIN, learning), (Part.VALIDATION, validation))
+    }
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[Callable[[int, int], None]], Any]) -> Any:
@@ -90,8 +103,10 @@ def train(
         seconds[name] = round(time.perf_counter() - start, 2)
         return result
 
-    pixels = timed("decode", lambda p: cached_pixels(learning, base.size, progress=p))
-    held_out = cached_pixels(validation, base.size)
+    pixels, held_out = timed(
+        "decode",
+        lambda p: [cached_pixels(used, base.size, progress=p) for used in (learning, validation)],
+    )
     features = timed("embed", lambda p: embed(base, pixels, p))
     head = timed(
         "fit",
@@ -127,11 +142,13 @@ def train(
                 "train": len(np.unique(learning.patients)),
                 "validation": len(np.unique(validation.patients)),
             },
+            left_out=left_out,
             phantom=cohort.phantom,
             network=base.name,
             network_weights=base.weights,
             test_openings=openings_of(cohort),
         ),
+        training_radiographs=TrainingRadiographs(perceptual_hashes=tuple(learning.table["phash"])),
         evidence={},
         card="",
     )
@@ -194,6 +211,7 @@ def _prove(
             cohort_sha256=draft.provenance.cohort_sha256,
             part=Part.VALIDATION,
             phantom=draft.provenance.phantom,
+            left_out=draft.provenance.left_out[str(Part.VALIDATION)],
         ),
         seed=recipe.seed,
         other_points=points,
