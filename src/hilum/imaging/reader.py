@@ -57,7 +57,7 @@ def read(source: Path | str | bytes, *, min_side: int | None = None) -> Radiogra
         source: The path of a file, or the content of one.
         min_side: The shortest side, in pixels, that the caller needs. A far larger JPEG (also
             inside DICOM) is then decoded at a half, a quarter or an eighth of its scale, never
-            below three times this on its shorter side, so that a classifier reads it as it reads
+            below four times this on its shorter side, so that a classifier reads it as it reads
             a full decode. None reads at full size.
 
     Returns:
