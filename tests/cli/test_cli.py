@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -186,3 +187,27 @@ def test_an_interrupted_screening_leaves_what_was_done(model_path, phantom_folde
     rows = pl.read_csv(readings)
     assert rows.height > 100
     assert rows["probability"].null_count() == 0
+
+
+def test_overlays_of_another_run_are_not_replaced(model_path, phantom_folder, tmp_path):
+    path = next((phantom_folder / "test").rglob("*.png"))
+    first = hilum("screen", path, "-m", model_path, "--overlays", tmp_path / "maps")
+    assert first.returncode == 0
+    again = hilum("screen", path, "-m", model_path, "--overlays", tmp_path / "maps")
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
+    forced = hilum("screen", path, "-m", model_path, "--overlays", tmp_path / "maps", "--force")
+    assert forced.returncode == 0
+
+
+def test_the_name_of_a_cohort_does_not_choose_the_folder(phantom_cohort, model_path, tmp_path):
+    model = tmp_path / "run" / "model.hilum"
+    model.parent.mkdir()
+    model.write_bytes(model_path.read_bytes())
+    cohort = tmp_path / "c.parquet"
+    replace(phantom_cohort, name="../../out").save(cohort)
+    done = hilum("evaluate", model, "-c", cohort, "--part", "validation")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in model.parent.iterdir() if path.is_dir()] == [
+        "evidence-_out-validation"
+    ]

@@ -123,8 +123,17 @@ def test_a_small_cohort_is_split_as_finely_as_its_patients_allow():
     assert set(counts.values()) == {1}
 
 
+@pytest.mark.parametrize("viral", [1, 2, 3, 4, 19])
+def test_a_rare_finding_does_not_make_the_validation_part_large(viral):
+    rows = [(f"n{i}", Finding.NORMAL, Part.TRAIN) for i in range(500)]
+    rows += [(f"b{i}", Finding.BACTERIAL, Part.TRAIN) for i in range(500)]
+    rows += [(f"v{i}", Finding.VIRAL, Part.TRAIN) for i in range(viral)]
+    split = split_parts(cohort_of(rows), validation=0.15)
+    assert 140 <= len(split.part(Part.VALIDATION)) <= 165
+
+
 def test_too_few_patients_are_refused_by_number():
-    with pytest.raises(CohortError, match="has 1 patients, too few for 2 parts"):
+    with pytest.raises(CohortError, match="rarest finding has 1 patients, too few"):
         split_parts(many(3), validation=0.15)
     with pytest.raises(CohortError, match="'bacterial pneumonia' has 3 patients, too few for 5"):
         split_folds(many(10), k=5)

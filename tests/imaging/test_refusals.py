@@ -267,7 +267,9 @@ print(json.dumps({"seconds": seconds, "mb": (peak - before) / 1024}))
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
     )
     measured = json.loads(done.stdout)
-    assert max(measured["seconds"].values()) < 1, measured["seconds"]
+    # No race against the clock: a refusal takes milliseconds (benchmarks/fuzz_read.py measures it),
+    # and one that follows what a forged header claims would take minutes.
+    assert max(measured["seconds"].values()) < 20, measured["seconds"]
     assert measured["mb"] < 500
 
 

@@ -265,3 +265,23 @@ def test_closed_standard_input_is_said_when_it_is_asked_for():
 def test_one_mistyped_argument_is_known_before_any_work(mixed):
     with pytest.raises(UsageError, match=r"no file or folder gone\.png"):
         find_inputs([str(mixed), "gone.png"])
+
+
+def test_rows_of_a_killed_run_are_not_destroyed_by_the_next(tmp_path):
+    part = tmp_path / "r.csv.part"
+    part.write_text("rows of a killed run")
+    with (
+        pytest.raises(UsageError, match="killed or still runs"),
+        open_writer(tmp_path / "r.csv", ()),
+    ):
+        pass
+    assert part.read_text() == "rows of a killed run"
+    with open_writer(tmp_path / "r.csv", (), force=True):
+        pass
+    assert not part.exists()
+
+
+def test_a_dangling_link_matched_by_a_glob_is_a_row(classifier, mixed):
+    (mixed / "a99.png").symlink_to("/nowhere.png")
+    rows = list(screen(classifier, find_inputs([str(mixed / "a*.png")])))
+    assert [row.status for row in rows] == ["read"] * 20 + ["unreadable"]

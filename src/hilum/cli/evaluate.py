@@ -1,5 +1,6 @@
 """`hilum evaluate`: the evidence for a classifier on one part of a cohort."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,9 @@ def evaluate(
     from hilum.model import load
 
     loaded = load_cohort(cohort, root=root)
-    folder = output or model.parent / f"evidence-{loaded.name}-{part}"
+    # The name comes from the cohort's file, which may be somebody else's.
+    name = re.sub(r"[^\w-]+", "_", loaded.name)
+    folder = output or model.parent / f"evidence-{name}-{part}"
     check_new(folder / "metrics.json", force=force)
     with progress("reading", quiet=as_json) as advance:
         evidence = evaluate_classifier(

@@ -35,7 +35,9 @@ def screen(
     operating_point: Annotated[
         str | None, typer.Option(help="Name of an operating point of the classifier.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the table if it exists.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the table and overlays that exist.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each reading as a line of JSON.")
     ] = False,
@@ -48,6 +50,7 @@ def screen(
     import json
 
     from hilum._version import __version__
+    from hilum.errors import UsageError
     from hilum.files import ensure_folder
     from hilum.model import load
     from hilum.screening import find_inputs
@@ -64,6 +67,8 @@ def screen(
         from hilum.screening.overlays import write_overlay
 
         ensure_folder(overlays)
+        if any(overlays.iterdir()) and not force:
+            raise UsageError(f"{overlays} is not empty; choose another folder or add --force")
     if file.provenance.phantom:
         note("This classifier learned from drawn phantoms; its readings say nothing of patients.")
     counts = {"read": 0, "refused": 0, "unreadable": 0, "refer": 0}

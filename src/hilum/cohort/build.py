@@ -126,7 +126,7 @@ def _choose_pattern(asked: str, candidates: list[Candidate]) -> NamePattern | No
 def _measure(
     root: Path, pattern: NamePattern | None, default_part: Part, candidate: Candidate
 ) -> dict[str, Any]:
-    name = Path(candidate.path).name
+    name = printable(Path(candidate.path).name)
     part = candidate.part or default_part
     finding = candidate.finding
     if finding is Finding.PNEUMONIA and pattern:
@@ -139,7 +139,7 @@ def _measure(
         patient=candidate.patient or (pattern.patient(name, part) if pattern else None),
         finding=str(finding),
         part=str(part),
-        source=candidate.source,
+        source=printable(candidate.source),
     )
     if shown != candidate.path:
         row["unreadable"] = f"{shown} has a name that is no UTF-8; rename it"

@@ -70,10 +70,10 @@ def cached_pixels(
             if pixels is None:
                 _decode_all(cohort, size, data, sums, progress)
                 pixels = _open(data, sums, shape)
-    except OSError as error:
+    except (OSError, UsageError) as error:
         raise UsageError(
-            f"the pixel cache in {folder} cannot be used ({error.strerror}); free space there, or "
-            "set XDG_CACHE_HOME to another folder"
+            f"the pixel cache in {folder} cannot be used ({error.__cause__ or error}); free space "
+            "there, or set XDG_CACHE_HOME to another folder"
         ) from error
     if pixels is None:
         raise CohortError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
-from hilum.findings import Part
+from hilum.findings import Finding, Part
 
 __all__ = ["check_parts_apart", "patient_folds", "split_folds", "split_parts"]
 
@@ -82,6 +82,22 @@ def check_parts_apart(cohort: Cohort) -> None:
         )
 
 
+def _strata(findings: NDArray[np.str_], people: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return what to stratify by: the finding, or any pneumonia where a kind is too rare.
+
+    A kind of pneumonia with fewer patients than normal and pneumonia each have would decide how
+    finely everything can be split: two viral patients in a thousand would make each fold a half.
+    """
+    sick = np.array([Finding(finding).is_pneumonia for finding in findings])
+    groups = [len(np.unique(people[mask])) for mask in (sick, ~sick) if mask.any()]
+    enough = min(_GRAIN, *groups)
+    strata = np.array(findings, dtype=object)
+    for kind in np.unique(findings[sick]):
+        if len(np.unique(people[findings == kind])) < enough:
+            strata[sick] = str(Finding.PNEUMONIA)
+    return strata.astype(np.str_)
+
+
 def _people(rows: pl.DataFrame) -> NDArray[np.str_]:
     """Return who each radiograph shows, taking patients who share a file for one person."""
     same: dict[str, str] = {}
@@ -129,14 +145,19 @@ def split_parts(
     rows = cohort.table.filter(chosen)
     if not rows.height:
         raise CohortError(f"{cohort.name} has only a test part; split everything with --all")
-    people, findings = _people(rows), rows["finding"].to_numpy()
+    people = _people(rows)
+    findings = _strata(rows["finding"].to_numpy(), people)
     fewest = min(len(np.unique(people[findings == finding])) for finding in np.unique(findings))
     grain = min(_GRAIN, fewest)
     steps = [max(round(share * grain), int(share > 0)) for share in (validation, test)]
     if sum(steps) >= grain:
+        reason = (
+            f"its rarest finding has {fewest} patients, too few for that; add radiographs"
+            if fewest < _GRAIN
+            else f"parts are multiples of 1/{_GRAIN}; use shares that leave something to train on"
+        )
         raise CohortError(
-            f"the rarest finding of {cohort.name} has {fewest} patients, too few for "
-            f"{1 + (test > 0) + 1} parts; add radiographs"
+            f"validation {validation} and test {test} cannot be split off {cohort.name}: {reason}"
         )
     folds = patient_folds(findings, people, grain, seed)
     parts = np.full(len(folds), str(Part.TRAIN), dtype=object)

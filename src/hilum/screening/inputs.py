@@ -66,7 +66,11 @@ def _from_argument(argument: str) -> Iterable[Input]:
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
         if not matches:
             raise UsageError(f"nothing matches {argument}; check the pattern")
-        return itertools.chain.from_iterable(map(_from_argument, matches))
+        # A match may be a dangling link or be gone when its turn comes: then it is a row.
+        return itertools.chain.from_iterable(
+            _from_folder(match) if match.is_dir() else [Input(printable(str(match)), match)]
+            for match in map(Path, matches)
+        )
     raise UsageError(f"there is no file or folder {argument}; check the path")
 
 

@@ -6,6 +6,7 @@ coarse (7 x 7 for a 224-pixel network): it says which region, not which outline.
 """
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ OVERLAY_SIDE = 512  # pixels of the longer side of each picture
 _OPACITY = 0.6  # of the hottest colour; the anatomy stays visible below it
 _MARGIN = 8
 _LINE = 18  # pixels a line of caption
-_STEM = 60  # characters of the input's name that are kept; file systems allow some 255 bytes
+_STEM = 100  # bytes of the input's name that are kept; file systems allow some 255 bytes
 
 
 def draw_overlay(picture: NDArray[np.uint8], reading: Reading, scale: float) -> Image.Image:
@@ -132,7 +133,8 @@ def write_overlay(
     # Level 3 takes a third of the time of the default and costs 2 % in size.
     drawn = draw_overlay(picture, reading, scale)
     drawn.save(buffer, "PNG", compress_level=3, pnginfo=_mark())
-    target = folder / f"{number:06d}-{Path(name).stem[:_STEM]}.png"
+    stem = os.fsencode(Path(name).stem)[:_STEM].decode("utf-8", "ignore")
+    target = folder / f"{number:06d}-{stem}.png"
     write_bytes(target, buffer.getvalue())
     return target
 

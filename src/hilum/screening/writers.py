@@ -115,7 +115,14 @@ def open_writer(
     ensure_folder(path.parent)
     part = path.with_name(f"{path.name}.part")
     try:
-        target = part.open("w", encoding="utf-8", newline="")
+        if force:
+            part.unlink(missing_ok=True)
+        target = part.open("x", encoding="utf-8", newline="")
+    except FileExistsError as error:
+        raise UsageError(
+            f"{part} is there from a run that was killed or still runs; keep it under another name, "
+            "or add --force to replace it"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror})") from error
     names = columns(findings)
