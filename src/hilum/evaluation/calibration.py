@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hilum.errors import EvaluationError
-from hilum.evaluation.figures import Document, Interval
+from hilum.evaluation.figures import Interval
 from hilum.evaluation.intervals import wilson
-from hilum.model.schema import Calibration
+from hilum.model.schema import Calibration, Document
 
 __all__ = [
     "CalibrationTable",

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hilum.evaluation.figures import Document
 from hilum.evaluation.intervals import MINIMUM_PATIENTS, bootstrap, percentiles
 from hilum.evaluation.subjects import Ranking
+from hilum.model.schema import Document
 
 __all__ = ["Band", "Curves", "PrecisionRecallPoint", "RocPoint", "curves"]
 

@@ -17,7 +17,7 @@ from hilum._version import __version__
 from hilum.errors import EvaluationError
 from hilum.evaluation.calibration import CalibrationTable, calibration_table
 from hilum.evaluation.curves import Curves, curves
-from hilum.evaluation.figures import LEVEL, Document, Figure, FigureName
+from hilum.evaluation.figures import LEVEL, Figure, FigureName
 from hilum.evaluation.intervals import REPLICATES, assess
 from hilum.evaluation.operating_points import counts_at
 from hilum.evaluation.predictions import Predictions
@@ -30,7 +30,7 @@ from hilum.evaluation.subjects import (
     Subject,
 )
 from hilum.findings import RESEARCH_USE, Finding, Part
-from hilum.model.schema import Counts, Labels, OperatingPoint
+from hilum.model.schema import Counts, Document, Labels, OperatingPoint
 
 __all__ = [
     "SCHEMA_VERSION",

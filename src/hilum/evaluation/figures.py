@@ -3,17 +3,13 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-__all__ = ["DEFINITIONS", "LEVEL", "Document", "Figure", "FigureName", "Interval"]
+from hilum.model.schema import Document
+
+__all__ = ["DEFINITIONS", "LEVEL", "Figure", "FigureName", "Interval"]
 
 LEVEL = 0.95  # confidence of every interval in hilum
-
-
-class Document(BaseModel):
-    """A closed, immutable JSON document; NaN and infinities are refused, undefined is null."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FigureName(StrEnum):

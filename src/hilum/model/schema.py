@@ -13,6 +13,7 @@ from hilum.findings import Finding, Task
 __all__ = [
     "Calibration",
     "Counts",
+    "Document",
     "Gate",
     "Labels",
     "OperatingPoint",
@@ -26,13 +27,13 @@ __all__ = [
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
     """A closed, immutable JSON document; NaN and infinities are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Labels(_Document):
+class Labels(Document):
     """What the network's outputs mean, in order; the first is always normal."""
 
     task: Task
@@ -45,7 +46,7 @@ class Labels(_Document):
         return self
 
 
-class Preprocessing(_Document):
+class Preprocessing(Document):
     """How a radiograph becomes the network's input."""
 
     size: int = Field(ge=16, le=2048)  # the input is size x size grey levels, uint8, in [0, 255]
@@ -53,7 +54,7 @@ class Preprocessing(_Document):
     aspect: Literal["squash"] = "squash"  # both axes are scaled to `size`; nothing is cut away
 
 
-class Calibration(_Document):
+class Calibration(Document):
     """Turns scores into probabilities: softmax(scale * score + bias), fitted on validation.
 
     For two classes this is Platt scaling; for more, temperature scaling with a bias per class
@@ -66,7 +67,7 @@ class Calibration(_Document):
     radiographs: int = Field(default=0, ge=0)  # how many it was fitted on
 
 
-class Counts(_Document):
+class Counts(Document):
     """The two-by-two table of a decision against the reference standard; rates are derived."""
 
     true_positives: int = Field(ge=0)
@@ -75,7 +76,7 @@ class Counts(_Document):
     false_negatives: int = Field(ge=0)
 
 
-class OperatingPoint(_Document):
+class OperatingPoint(Document):
     """A threshold with its stated aim: refer when the probability of pneumonia reaches it."""
 
     name: str = Field(min_length=1)  # such as "sensitivity-0.95"
@@ -85,7 +86,7 @@ class OperatingPoint(_Document):
     counts: Counts  # on the radiographs that it was chosen on
 
 
-class OperatingPoints(_Document):
+class OperatingPoints(Document):
     """The operating points of a classifier, with distinct names; the first is the default."""
 
     points: tuple[OperatingPoint, ...] = Field(min_length=1)
@@ -98,7 +99,7 @@ class OperatingPoints(_Document):
         return self
 
 
-class Saliency(_Document):
+class Saliency(Document):
     """How the class activation map is drawn: the local log-odds of pneumonia, from 0 to `scale`.
 
     A fixed scale keeps a normal radiograph's map dark; stretching each map to its own maximum
@@ -109,7 +110,7 @@ class Saliency(_Document):
     scale: float = Field(gt=0.0)  # local log-odds drawn as the hottest colour
 
 
-class Gate(_Document):
+class Gate(Document):
     """What an input must be so that the classifier may read it."""
 
     minimum_side: int = Field(default=64, ge=1)  # pixels, of the source
@@ -118,14 +119,14 @@ class Gate(_Document):
     minimum_contrast: float = Field(default=8.0, ge=0.0)  # grey levels, 5th to 95th percentile
 
 
-class TrainingRadiographs(_Document):
+class TrainingRadiographs(Document):
     """What the classifier learned from, so that copies are noticed when it is evaluated."""
 
     # Perceptual hashes of the train part, 16 hexadecimal digits each; no picture can be made of one.
     perceptual_hashes: tuple[Annotated[str, Field(pattern="^[0-9a-f]{16}$")], ...]
 
 
-class Provenance(_Document):
+class Provenance(Document):
     """Which program, recipe, radiographs and command made the file."""
 
     hilum_version: str

@@ -9,21 +9,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from hilum.errors import EvaluationError, RecipeError
 from hilum.evaluation import parse_aim
 from hilum.findings import Task
+from hilum.model.schema import Document
 from hilum.networks import FROZEN_BASES
 
 __all__ = ["HeadSearch", "OperatingPoints", "Recipe", "load_recipe", "shipped_recipes"]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HeadSearch(_Closed):
+class HeadSearch(Document):
     """How the logistic head is chosen."""
 
     c: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(min_length=1)  # ascending
@@ -38,7 +35,7 @@ class HeadSearch(_Closed):
         return value
 
 
-class OperatingPoints(_Closed):
+class OperatingPoints(Document):
     """Which operating points the classifier carries; the first is its default."""
 
     aims: tuple[str, ...] = Field(min_length=1)
@@ -55,7 +52,7 @@ class OperatingPoints(_Closed):
         return value
 
 
-class Recipe(_Closed):
+class Recipe(Document):
     """What to train and how. Today's one kind is `frozen`: a frozen base and a logistic head."""
 
     name: str = Field(min_length=1)
