@@ -36,7 +36,8 @@ _MAX_SCAN_PIXELS = 500_000_000
 # Reduced scale is chosen so that the shorter side keeps four times what the caller needs. Grey
 # levels alone would allow less, but a classifier sees the loss of sharpness: over the 80 full-size
 # radiographs of Kermany et al. read at 224 pixels, 1.5 and 2 moved a probability by up to 0.18 and
-# changed three decisions, 3 still moved one of another classifier by 0.22; 4 moved none by 0.002.
+# changed three decisions, 3 still moved one of another classifier by 0.22; 4 moved none by 0.002
+# (benchmarks/agreement.py).
 _OVERSAMPLING = 4
 
 # Bytes left between the last pixel and the end marker are harmless padding; libjpeg names it so.
