@@ -15,6 +15,7 @@ __all__ = [
     "RadiographError",
     "RecipeError",
     "UsageError",
+    "WeightsError",
 ]
 
 
@@ -40,6 +41,10 @@ class DownloadError(HilumError):
 
 class RecipeError(HilumError):
     """A recipe does not say what can be trained."""
+
+
+class WeightsError(HilumError):
+    """Starting weights cannot be had, or do not fit the network."""
 
 
 class ModelError(HilumError):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hilum._version import __version__
-from hilum.cli import cohort, demo, evaluate, model, screen, train
+from hilum.cli import cohort, demo, evaluate, model, recipe, screen, train
 from hilum.cli.console import err
 from hilum.errors import HilumError
 from hilum.findings import RESEARCH_USE
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(cohort.app, name="cohort")
+app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("screen")(screen.screen)

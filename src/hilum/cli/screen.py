@@ -67,6 +67,11 @@ def screen(
         from hilum.screening.overlays import write_overlay
 
         ensure_folder(overlays)
+        if not classifier.draws_maps:
+            raise UsageError(
+                f"{file.provenance.network} as trained here has no class activation map (dense "
+                "layers mix its places), so there is nothing to overlay; leave out --overlays"
+            )
         if any(overlays.iterdir()) and not force:
             raise UsageError(f"{overlays} is not empty; choose another folder or add --force")
     if file.provenance.phantom:

@@ -29,19 +29,44 @@ def train(
         Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Starting weights instead of the recipe's: imagenet, random, or a .safetensors or "
+            ".hilum file."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change a field of the recipe, such as stages.0.epochs=3; repeat for more.",
+        ),
+    ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a classifier that is in the folder.")
+        bool,
+        typer.Option(
+            "--force", help="Replace a classifier, or an unfinished training, in the folder."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Train a classifier: the validation part calibrates and chooses, the test part stays shut."""
+    """Train a classifier: the validation part calibrates and chooses, the test part stays shut.
+
+    A training in stages that was interrupted goes on when the same command is given again.
+    """
     from hilum.cohort import load_cohort
     from hilum.files import check_new
-    from hilum.training import load_recipe
+    from hilum.training import load_recipe, parse_setting
     from hilum.training import train as train_recipe
 
     check_new(output / "model.hilum", force=force)
+    changes = dict(parse_setting(text) for text in settings or [])
+    if weights:
+        changes["network.weights"] = weights
     changed = load_recipe(recipe).changed(
+        changes,
         task=str(task) if task else None,
         seed=seed,
         operating_point={"aims": aim} if aim else None,
@@ -52,6 +77,7 @@ def train(
         output,
         command=command_line(),
         stage=lambda name: progress(name, quiet=as_json),
+        anew=force,
     )
     if as_json:
         emit_json(

@@ -34,7 +34,8 @@ class Reading:
     operating_point: str  # its name
     threshold: float
     refused: str | None = None  # why it was not read, one sentence
-    # Local log-odds of pneumonia, shape (h, w), float32, on the network's own coarse grid.
+    # Local log-odds of pneumonia, shape (h, w), float32, on the network's own coarse grid; None
+    # where the network has no class activation map.
     saliency: NDArray[np.float32] | None = None
     research_use: str = RESEARCH_USE
 
@@ -58,12 +59,18 @@ class Classifier:
                 f"the network takes {self.network.size} pixels a side, "
                 f"preprocessing.json says {file.preprocessing.size}"
             )
-        if missing := {"scores", "maps", "embedding"} - set(self.network.outputs):
+        needed = {"scores", "embedding", *(["maps"] if self.draws_maps else [])}
+        if missing := needed - set(self.network.outputs):
             raise ModelError(f"the network lacks the outputs {', '.join(sorted(missing))}")
         labels = len(file.labels.findings)
         scores = self.network.run(np.zeros((1, self.size, self.size), np.uint8))["scores"]
         if scores.shape != (1, labels):
             raise ModelError(f"the network gives {scores.shape[-1]} scores for {labels} findings")
+
+    @property
+    def draws_maps(self) -> bool:
+        """Whether readings come with a saliency map."""
+        return self.file.saliency.method != "none"
 
     @property
     def size(self) -> int:
@@ -128,7 +135,7 @@ class Classifier:
             return readings
         outputs = self.network.run(np.stack([pixels[index] for index in accepted]))
         probabilities = self.probabilities(outputs["scores"])
-        saliency = self.local_log_odds(outputs["maps"])
+        saliency = self.local_log_odds(outputs["maps"]) if self.draws_maps else None
         findings = [str(finding) for finding in self.file.labels.findings]
         for row, index in enumerate(accepted):
             pneumonia = float(1.0 - probabilities[row, 0])
@@ -138,7 +145,7 @@ class Classifier:
                 decision=REFER if pneumonia >= point.threshold else DO_NOT_REFER,
                 operating_point=point.name,
                 threshold=point.threshold,
-                saliency=saliency[row],
+                saliency=None if saliency is None else saliency[row],
             )
         return readings
 

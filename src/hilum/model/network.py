@@ -23,8 +23,8 @@ BATCH = 16
 class Network:
     """A compiled network that reads square grey radiographs.
 
-    A classifier's outputs, all float32, are `scores` (n, labels), raw; `maps` (n, labels, h, w),
-    local scores whose mean over places is the score; and `embedding` (n, channels). A frozen base
+    A classifier's outputs, all float32, are `scores` (n, labels), raw; `embedding` (n, channels); and,
+    where the network ends in a mean over places, `maps` (n, labels, h, w), whose mean is the score. A frozen base
     has `features` (n, channels, h, w) alone.
 
     Args:

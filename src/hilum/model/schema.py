@@ -106,7 +106,9 @@ class Saliency(Document):
     would light up something on every radiograph.
     """
 
-    method: Literal["class-activation-map"] = "class-activation-map"
+    # "none": the network's scores are no mean over places (dense layers mix them), so that there is
+    # no map that adds up to the score.
+    method: Literal["class-activation-map", "none"] = "class-activation-map"
     scale: float = Field(gt=0.0)  # local log-odds drawn as the hottest colour
 
 

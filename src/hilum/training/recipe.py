@@ -1,23 +1,40 @@
 """Recipes: what to train and how, as closed TOML documents.
 
 A recipe is immutable and valid once made; unknown keys and impossible values are refused with the
-place and what is allowed. The resolved recipe is saved with the classifier.
+line and what is allowed. The resolved recipe is saved with the classifier.
 """
 
+import hashlib
+import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from hilum.errors import EvaluationError, RecipeError
 from hilum.evaluation import parse_aim
 from hilum.findings import Task
 from hilum.model.schema import Document
 from hilum.networks import FROZEN_BASES
+from hilum.training._lines import line_of
+from hilum.training.augmentation import Augmentation
+from hilum.training.stages import Choices, Loss, NetworkChoice, Range, Source, StageOptions
 
-__all__ = ["HeadSearch", "OperatingPoints", "Recipe", "load_recipe", "shipped_recipes"]
+__all__ = [
+    "FrozenRecipe",
+    "HeadSearch",
+    "OperatingPoints",
+    "Recipe",
+    "StagedRecipe",
+    "copied_recipe",
+    "load_recipe",
+    "parse_setting",
+    "recipe_path",
+    "shipped_recipes",
+]
 
 
 class HeadSearch(Document):
@@ -52,17 +69,45 @@ class OperatingPoints(Document):
         return value
 
 
-class Recipe(Document):
-    """What to train and how. Today's one kind is `frozen`: a frozen base and a logistic head."""
+class _Recipe(Document):
+    """What every recipe says."""
 
     name: str = Field(min_length=1)
     about: str
-    kind: Literal["frozen"]
     task: Task
-    network: str
     seed: int = Field(default=0, ge=0, lt=2**32)
-    head: HeadSearch
+    source: Source | None = None
     operating_point: OperatingPoints
+
+    def changed(self, settings: Mapping[str, Any] | None = None, **changes: Any) -> Self:
+        """Return the recipe with some fields changed, validated again.
+
+        Args:
+            settings: Values by dotted path, such as {"stages.0.epochs": 3}.
+            changes: Values of top-level fields; None leaves a field as it is.
+
+        Raises:
+            RecipeError: If a path does not exist or a value is not allowed.
+        """
+        content: dict[str, Any] = self.model_dump(mode="json")
+        given = {key: value for key, value in changes.items() if value is not None}
+        for path, value in {**given, **(settings or {})}.items():
+            _put(content, path, value, self.name)
+        changed = _validated(content, self.name)
+        assert isinstance(changed, type(self))
+        return changed
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what the recipe says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class FrozenRecipe(_Recipe):
+    """A frozen base and a logistic head, without torch."""
+
+    kind: Literal["frozen"]
+    network: str
+    head: HeadSearch
 
     @field_validator("network")
     @classmethod
@@ -71,14 +116,37 @@ class Recipe(Document):
             raise ValueError(f"must be one of {', '.join(FROZEN_BASES)}")
         return value
 
-    def changed(self, **changes: Any) -> "Recipe":
-        """Return the recipe with some fields changed, validated again.
 
-        Raises:
-            RecipeError: If a value is not allowed.
-        """
-        given = {key: value for key, value in changes.items() if value is not None}
-        return _validated({**self.model_dump(mode="json"), **given}, self.name)
+class StagedRecipe(_Recipe):
+    """A network trained by gradient descent in one stage or more."""
+
+    kind: Literal["staged"]
+    network: NetworkChoice
+    stages: tuple[StageOptions, ...] = Field(min_length=1)
+    loss: Loss = Loss()
+    augmentation: Augmentation = Augmentation()
+    # Arithmetic of the forward pass in training. bfloat16 pays on dense convolutions (VGG, ResNet)
+    # and costs on depthwise ones (EfficientNet): benchmarks/training.py measures it.
+    precision: Literal["float32", "bfloat16"] = "float32"
+    search: dict[str, Range | Choices] = Field(default_factory=dict)  # by dotted path, for tuning
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> "StagedRecipe":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError("two stages have the same name")
+        content = self.model_dump(mode="json")
+        for path in self.search:
+            try:
+                _put(content, path, None, self.name)
+            except RecipeError as error:
+                raise ValueError(f"search: {error}") from error
+        return self
+
+
+Recipe = FrozenRecipe | StagedRecipe
+_KINDS = {"frozen": FrozenRecipe, "staged": StagedRecipe}
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="kind")])
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -93,25 +161,115 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         RecipeError: If there is none, it is no TOML, or a key or value is not allowed.
     """
+    path = recipe_path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+    return _validated(content, str(path), text)
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file of a shipped recipe by name, or of a TOML file by path.
+
+    Raises:
+        RecipeError: If there is none.
+    """
     shipped = shipped_recipes()
     path = shipped.get(name, Path(name))
     if not path.is_file():
         raise RecipeError(
-            f"there is no recipe '{name}'; use {', '.join(shipped)} or the path of a TOML file"
+            f"there is no recipe '{name}'; use the path of a TOML file or one of "
+            f"{', '.join(shipped)}"
         )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
-    return _validated(content, str(path))
+    return path
 
 
-def _validated(content: dict[str, Any], where: str) -> Recipe:
+def copied_recipe(name: str, new_name: str) -> str:
+    """Return the text of a recipe with its comments, under another name.
+
+    Raises:
+        RecipeError: If there is no such recipe, or the new name cannot be written in TOML.
+    """
+    load_recipe(name)
+    if not re.fullmatch(r"[\w. -]+", new_name):
+        raise RecipeError(f"'{new_name}' is no name for a recipe; use letters, digits and -")
+    text = recipe_path(name).read_text(encoding="utf-8")
+    return re.sub(r"(?m)^name = .*$", f'name = "{new_name}"', text, count=1)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Take apart a setting such as `stages.0.epochs=3`; the value is TOML, or a bare word.
+
+    Raises:
+        RecipeError: If there is no `=` or no path.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise RecipeError(f"'{text}' is no setting; write PATH=VALUE, such as stages.0.epochs=3")
     try:
-        return Recipe.model_validate(content)
+        return path.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), value.strip()
+
+
+def _put(content: dict[str, Any], path: str, value: Any, where: str) -> None:
+    """Set a value by dotted path; what is absent may be made, as validation judges it later."""
+    *parents, last = path.split(".")
+    holder: Any = content
+    for part in parents:
+        if isinstance(holder, list) and part.isdigit() and int(part) < len(holder):
+            holder = holder[int(part)]
+        elif isinstance(holder, dict):
+            if holder.get(part) is None:
+                holder[part] = {}
+            holder = holder[part]
+        else:
+            raise RecipeError(f"the recipe {where} has no place '{path}'")
+    if isinstance(holder, list) and last.isdigit() and int(last) < len(holder):
+        holder[int(last)] = value
+    elif isinstance(holder, dict):
+        holder[last] = value
+    else:
+        raise RecipeError(f"the recipe {where} has no place '{path}'")
+
+
+def _validated(content: dict[str, Any], where: str, text: str | None = None) -> Recipe:
+    try:
+        return _ADAPTER.validate_python(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        )
+        problems = "; ".join(_problem(problem, text) for problem in error.errors())
         raise RecipeError(f"the recipe {where} does not hold: {problems}") from error
+
+
+def _problem(problem: Any, text: str | None) -> str:
+    # The first part of a place is the kind that the union chose, which is no key of the file.
+    kind, *place = problem["loc"]
+    if kind not in _KINDS:
+        kind, place = "staged", [kind, *place]
+    place = [part for part in place if part not in ("Range", "Choices")]
+    line = line_of(text, place) if text else None
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"is no key that recipes have{_neighbours(_KINDS[kind], place)}"
+    name = ".".join(str(part) for part in place)
+    return f"{f'line {line}: ' if line else ''}{f'{name}: ' if name else ''}{message}"
+
+
+def _neighbours(kind: Any, place: Sequence[str | int]) -> str:
+    """Say which keys are allowed where an unknown one was found."""
+    for name in (part for part in place[:-1] if isinstance(part, str)):
+        field = kind.model_fields.get(name)
+        kind = _document_in(field.annotation) if field else None
+        if kind is None:
+            return ""
+    return f"; here it may be {', '.join(kind.model_fields)}"
+
+
+def _document_in(annotation: Any) -> Any:
+    """Return the document that a field's annotation holds, such as in `tuple[Stage, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Document):
+        return annotation
+    found = (_document_in(inner) for inner in get_args(annotation))
+    return next((kind for kind in found if kind is not None), None)

@@ -1,13 +1,16 @@
 """Training: a recipe and a cohort become a classifier in one `.hilum` file, with its evidence.
 
-The train part is learned from; the validation part calibrates, chooses the operating points and
-gives the evidence inside the file. The test part is not touched.
+The train part is learned from; the validation part chooses epochs, calibrates, chooses the operating
+points and gives the evidence inside the file. The test part is not touched.
 """
 
+import hashlib
+import json
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,19 +22,11 @@ from hilum._version import __version__
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.split import check_parts_apart
 from hilum.cohort.table import Cohort
-from hilum.evaluation import (
-    Context,
-    Predictions,
-    build_evidence,
-    choose_operating_point,
-    fit_calibration,
-    openings_of,
-    parse_aim,
-)
+from hilum.errors import MissingExtraError, UsageError
+from hilum.evaluation import openings_of
 from hilum.files import ensure_folder, write_text
 from hilum.findings import Part
-from hilum.model import Classifier, ModelFile, load_model_file, save_model_file
-from hilum.model.network import BATCH
+from hilum.model import ModelFile, load_model_file, save_model_file
 from hilum.model.schema import (
     Calibration,
     Gate,
@@ -42,16 +37,15 @@ from hilum.model.schema import (
     TrainingRadiographs,
 )
 from hilum.networks import FROZEN_BASES, join_linear_head
-from hilum.training.card import write_card
 from hilum.training.frozen import embed, fit_head
-from hilum.training.recipe import Recipe
+from hilum.training.prove import Validation, prove
+from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe
+from hilum.training.workers import this_worker
 
-__all__ = ["Stage", "TrainingResult", "train"]
+__all__ = ["Stage", "TrainingResult", "take_part", "train"]
 
 # Shows a named stage while it runs and takes (done, total).
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-# The share of the validation radiographs' positive local log-odds below the hottest colour.
-_SALIENCY_QUANTILE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +58,72 @@ class TrainingResult:
     seconds: dict[str, float]  # wall time of each stage
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The radiographs of a cohort that a recipe's task can place."""
+
+    cohort: Cohort
+    learning: Cohort
+    learning_truth: NDArray[np.int64]
+    validation: Cohort
+    truth: NDArray[np.int64]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A trained network with what the file says of it."""
+
+    network: bytes  # ONNX
+    size: int
+    name: str
+    weights: str  # where they started
+    chosen: dict[str, Any]  # what training decided, for the resolved recipe
+    gives_maps: bool
+
+
+class _Clock:
+    """Runs the steps of a training, shows each and keeps how long it took."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, work: Callable[[Callable[[int, int], None]], Any]) -> Any:
+        start = time.perf_counter()
+        with self._stage(name) as progress:
+            result = work(progress)
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        return result
+
+    def decode(self, parts: _Parts, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the pixels of the train and the validation part."""
+        learning, validation = self(
+            "decode",
+            lambda p: [
+                cached_pixels(used, size, progress=p) for used in (parts.learning, parts.validation)
+            ],
+        )
+        return learning, validation
+
+
 def _silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:
     return nullcontext(lambda _done, _total: None)
 
 
 def train(
-    recipe: Recipe, cohort: Cohort, out: Path, *, command: str, stage: Stage = _silent
+    recipe: Recipe,
+    cohort: Cohort,
+    out: Path,
+    *,
+    command: str,
+    stage: Stage = _silent,
+    anew: bool = False,
 ) -> TrainingResult:
     """Train a classifier and write `model.hilum` and `recipe.json` into a folder.
+
+    A training in stages also leaves its curves, logs and weights there, and takes up what an
+    interrupted one left.
 
     Args:
         recipe: What to train and how.
@@ -79,148 +131,192 @@ def train(
         out: The folder; made when it is not there.
         command: As typed, for provenance.
         stage: Shows progress.
+        anew: Forget what an interrupted training left in the folder.
 
     Raises:
         CohortError: If a part is missing, patients are shared, or a finding is too rare.
-        UsageError: If the folder cannot be written.
+        UsageError: If the folder cannot be written, or holds another unfinished training.
+        WeightsError: If the starting weights cannot be had.
+        MissingExtraError: If the recipe needs torch and it is not installed.
     """
     ensure_folder(out)
     check_parts_apart(cohort)
-    base = FROZEN_BASES[recipe.network]
-    parts = {part: cohort.part(part) for part in (Part.TRAIN, Part.VALIDATION)}
-    learning, learning_truth = parts[Part.TRAIN].for_task(recipe.task)
-    validation, truth = parts[Part.VALIDATION].for_task(recipe.task)
-    left_out = {
-        str(part): len(parts[part]) - len(used)
-        for part, used in ((Part.TRAIN, learning), (Part.VALIDATION, validation))
-    }
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, work: Callable[[Callable[[int, int], None]], Any]) -> Any:
-        start = time.perf_counter()
-        with stage(name) as progress:
-            result = work(progress)
-        seconds[name] = round(time.perf_counter() - start, 2)
-        return result
-
-    pixels, held_out = timed(
-        "decode",
-        lambda p: [cached_pixels(used, base.size, progress=p) for used in (learning, validation)],
-    )
-    features = timed("embed", lambda p: embed(base, pixels, p))
-    head = timed(
-        "fit",
-        lambda p: fit_head(
-            features, learning_truth, learning.patients, recipe.head, recipe.seed, p
+    parts = _parts(recipe, cohort)
+    clock = _Clock(stage)
+    if isinstance(recipe, FrozenRecipe):
+        fitted, held_out = _fit_frozen(recipe, parts, clock)
+    else:
+        _take_up(recipe, cohort, out, anew=anew)
+        fitted, held_out = _fit_staged(recipe, parts, out, clock, stage)
+    draft = _draft(recipe, parts, fitted, command)
+    model = clock(
+        "validate",
+        lambda p: prove(
+            draft, recipe, Validation(parts.validation, parts.truth, held_out), command, p
         ),
-    )
-    labels = Labels(task=recipe.task, findings=recipe.task.labels)
-    draft = ModelFile(
-        network=join_linear_head(base.path.read_bytes(), head.weights, head.bias),
-        labels=labels,
-        preprocessing=Preprocessing(size=base.size),
-        calibration=Calibration(bias=(0.0,) * len(labels.findings)),
-        operating_points=(),
-        saliency=Saliency(scale=1.0),
-        gate=Gate(),
-        provenance=Provenance(
-            hilum_version=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=command,
-            recipe={
-                **recipe.model_dump(mode="json"),
-                "chosen": {
-                    "c": head.c,
-                    "log_loss": {str(c): v for c, v in head.log_losses.items()},
-                },
-            },
-            seed=recipe.seed,
-            cohort_sha256=cohort.digest(),
-            cohort_name=cohort.name,
-            radiographs={"train": len(learning), "validation": len(validation)},
-            patients={
-                "train": len(np.unique(learning.patients)),
-                "validation": len(np.unique(validation.patients)),
-            },
-            left_out=left_out,
-            phantom=cohort.phantom,
-            network=base.name,
-            network_weights=base.weights,
-            test_openings=openings_of(cohort),
-        ),
-        training_radiographs=TrainingRadiographs(perceptual_hashes=tuple(learning.table["phash"])),
-        evidence={},
-        card="",
-    )
-    model = timed(
-        "validate", lambda p: _prove(draft, recipe, validation, truth, held_out, command, p)
     )
     path = out / "model.hilum"
     save_model_file(model, path)
     write_text(out / "recipe.json", recipe.model_dump_json(indent=2))
     written = load_model_file(path)
-    return TrainingResult(path, written.sha256, written, seconds)
+    return TrainingResult(path, written.sha256, written, clock.seconds)
 
 
-def _prove(
-    draft: ModelFile,
-    recipe: Recipe,
-    validation: Cohort,
-    truth: NDArray[np.int64],
-    pixels: NDArray[np.uint8],
-    command: str,
-    progress: Callable[[int, int], None],
-) -> ModelFile:
-    """Calibrate on the validation part, choose operating points there, and add the evidence."""
-    classifier = Classifier(draft)
-    scores, maps = [], []
-    for start in range(0, len(pixels), BATCH):
-        outputs = classifier.network.run(np.asarray(pixels[start : start + BATCH]))
-        scores.append(outputs["scores"])
-        maps.append(outputs["maps"])
-        progress(min(start + BATCH, len(pixels)), len(pixels))
-    calibration = fit_calibration(np.concatenate(scores).astype(np.float64), truth)
-    calibrated = Classifier(replace(draft, calibration=calibration))
-    probabilities = calibrated.probabilities(np.concatenate(scores))
-    predictions = Predictions(
-        labels=draft.labels,
-        probabilities=probabilities,
-        truth=truth,
-        patients=validation.patients,
-        ids=np.array(validation.table["id"].to_list(), dtype=np.str_),
-    )
-    points = tuple(
-        choose_operating_point(
-            parse_aim(aim),
-            predictions.pneumonia,
-            predictions.is_pneumonia,
-            chosen_on=str(Part.VALIDATION),
-        )
-        for aim in recipe.operating_point.aims
-    )
-    local = calibrated.local_log_odds(np.concatenate(maps))
-    positive = local[local > 0]
-    scale = float(np.quantile(positive, _SALIENCY_QUANTILE)) if positive.size else 1.0
-    evidence = build_evidence(
-        predictions,
-        points[0],
-        context=Context(
-            command=command,
-            classifier_name=recipe.name,
-            cohort_name=draft.provenance.cohort_name,
-            cohort_sha256=draft.provenance.cohort_sha256,
-            part=Part.VALIDATION,
-            phantom=draft.provenance.phantom,
-            left_out=draft.provenance.left_out[str(Part.VALIDATION)],
+def take_part(recipe: StagedRecipe, cohort: Cohort, out: Path, *, anew: bool = False) -> None:
+    """Do a further worker's share of what `train` does in the first one, and write nothing.
+
+    Args:
+        recipe: As the first worker has it.
+        cohort: As the first worker has it.
+        out: The same folder, shared by all workers.
+        anew: As the first worker has it.
+
+    Raises:
+        HilumError: As `train` does.
+    """
+    check_parts_apart(cohort)
+    _take_up(recipe, cohort, out, anew=anew)
+    _fit_staged(recipe, _parts(recipe, cohort), out, _Clock(_silent), _silent)
+
+
+def _parts(recipe: Recipe, cohort: Cohort) -> _Parts:
+    chosen = {part: cohort.part(part) for part in (Part.TRAIN, Part.VALIDATION)}
+    learning, learning_truth = chosen[Part.TRAIN].for_task(recipe.task)
+    validation, truth = chosen[Part.VALIDATION].for_task(recipe.task)
+    left_out = {
+        str(part): len(chosen[part]) - len(used)
+        for part, used in ((Part.TRAIN, learning), (Part.VALIDATION, validation))
+    }
+    return _Parts(cohort, learning, learning_truth, validation, truth, left_out)
+
+
+def _fit_frozen(
+    recipe: FrozenRecipe, parts: _Parts, clock: _Clock
+) -> tuple[_Fitted, NDArray[np.uint8]]:
+    base = FROZEN_BASES[recipe.network]
+    pixels, held_out = clock.decode(parts, base.size)
+    features = clock("embed", lambda p: embed(base, pixels, p))
+    head = clock(
+        "fit",
+        lambda p: fit_head(
+            features, parts.learning_truth, parts.learning.patients, recipe.head, recipe.seed, p
         ),
+    )
+    fitted = _Fitted(
+        network=join_linear_head(base.path.read_bytes(), head.weights, head.bias),
+        size=base.size,
+        name=base.name,
+        weights=base.weights,
+        chosen={"c": head.c, "log_loss": {str(c): v for c, v in head.log_losses.items()}},
+        gives_maps=True,
+    )
+    return fitted, held_out
+
+
+def _fit_staged(
+    recipe: StagedRecipe, parts: _Parts, out: Path, clock: _Clock, stage: Stage
+) -> tuple[_Fitted, NDArray[np.uint8]]:
+    try:
+        from hilum.networks.export import export_network
+        from hilum.networks.weights import build_network
+        from hilum.training.staged import Radiographs, train_stages
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the recipe {recipe.name}", "train") from error
+    choice = recipe.network
+    network, weights = build_network(
+        choice.name,
+        len(recipe.task.labels),
+        size=choice.size,
+        options=choice.options,
+        head=choice.head,
+        weights=choice.weights,
         seed=recipe.seed,
-        other_points=points,
     )
-    proven = replace(
-        draft,
-        calibration=calibration,
-        operating_points=points,
-        saliency=Saliency(scale=scale),
-        evidence=evidence.model_dump(mode="json"),
+    pixels, held_out = clock.decode(parts, network.size)
+    start = time.perf_counter()
+    reports = train_stages(
+        network,
+        recipe,
+        Radiographs(pixels, parts.learning_truth, _digest(parts.learning)),
+        Radiographs(held_out, parts.truth, _digest(parts.validation)),
+        out,
+        workers=this_worker(),
+        stage=stage,
     )
-    return replace(proven, card=write_card(proven))
+    clock.seconds["train"] = round(time.perf_counter() - start, 2)
+    parameters = sum(p.numel() for p in network.parameters())
+    fitted = _Fitted(
+        network=clock("export", lambda _: export_network(network)),
+        size=network.size,
+        name=choice.name,
+        weights=weights,
+        chosen={
+            "parameters": parameters,
+            "stages": [asdict(report) for report in reports],
+            "training_seconds": round(sum(report.seconds for report in reports), 2),
+        },
+        gives_maps=network.head.gives_maps,
+    )
+    return fitted, held_out
+
+
+def _digest(cohort: Cohort) -> str:
+    return hashlib.sha256(json.dumps(cohort.table["sha256"].to_list()).encode()).hexdigest()
+
+
+def _take_up(recipe: Recipe, cohort: Cohort, out: Path, *, anew: bool) -> None:
+    """Go on only with what the same recipe on the same cohort left in the folder."""
+    about = out / "run.json"
+    wanted = {"recipe": recipe.digest(), "cohort": cohort.digest(), "version": __version__}
+    if anew and this_worker().is_first:
+        shutil.rmtree(out / "stages", ignore_errors=True)
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    elif (out / "stages").is_dir():
+        try:
+            left = json.loads(about.read_text())
+        except (OSError, ValueError):
+            left = None
+        if left != wanted:
+            raise UsageError(
+                f"{out} holds an unfinished training of another recipe, cohort or version; choose "
+                "another folder, or add --force to start anew there"
+            )
+    if this_worker().is_first:
+        write_text(about, json.dumps(wanted, indent=2))
+
+
+def _draft(recipe: Recipe, parts: _Parts, fitted: _Fitted, command: str) -> ModelFile:
+    labels = Labels(task=recipe.task, findings=recipe.task.labels)
+    used = {Part.TRAIN: parts.learning, Part.VALIDATION: parts.validation}
+    return ModelFile(
+        network=fitted.network,
+        labels=labels,
+        preprocessing=Preprocessing(size=fitted.size),
+        calibration=Calibration(bias=(0.0,) * len(labels.findings)),
+        operating_points=(),
+        saliency=Saliency(
+            method="class-activation-map" if fitted.gives_maps else "none", scale=1.0
+        ),
+        gate=Gate(),
+        provenance=Provenance(
+            hilum_version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=command,
+            recipe={**recipe.model_dump(mode="json"), "chosen": fitted.chosen},
+            seed=recipe.seed,
+            cohort_sha256=parts.cohort.digest(),
+            cohort_name=parts.cohort.name,
+            radiographs={str(part): len(cohort) for part, cohort in used.items()},
+            patients={str(part): len(np.unique(c.patients)) for part, c in used.items()},
+            left_out=parts.left_out,
+            phantom=parts.cohort.phantom,
+            network=fitted.name,
+            network_weights=fitted.weights,
+            test_openings=openings_of(parts.cohort),
+        ),
+        training_radiographs=TrainingRadiographs(
+            perceptual_hashes=tuple(parts.learning.table["phash"])
+        ),
+        evidence={},
+        card="",
+    )
