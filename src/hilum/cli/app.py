@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hilum._version import __version__
-from hilum.cli import cohort, demo, evaluate, model, recipe, screen, train
+from hilum.cli import cohort, demo, evaluate, model, recipe, reproduce, screen, train, tune
 from hilum.cli.console import err
 from hilum.errors import HilumError
 from hilum.findings import RESEARCH_USE
@@ -31,6 +31,8 @@ app.command("demo")(demo.demo)
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
+app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(evaluate.evaluate)
 app.command("screen")(screen.screen)
 app.add_typer(model.app, name="model")

@@ -50,6 +50,17 @@ def train(
             "--force", help="Replace a classifier, or an unfinished training, in the folder."
         ),
     ] = False,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="Workers on this machine: one for each GPU, or processes."),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Machines that train together; give each the same command."),
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers on a Ray cluster, or on Ray here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Train a classifier: the validation part calibrates and chooses, the test part stays shut.
@@ -59,26 +70,34 @@ def train(
     from hilum.cohort import load_cohort
     from hilum.files import check_new
     from hilum.training import load_recipe, parse_setting
-    from hilum.training import train as train_recipe
+    from hilum.training.launch import train_in_workers
+    from hilum.training.workers import one_voice, this_worker
 
-    check_new(output / "model.hilum", force=force)
-    changes = dict(parse_setting(text) for text in settings or [])
-    if weights:
-        changes["network.weights"] = weights
-    changed = load_recipe(recipe).changed(
-        changes,
-        task=str(task) if task else None,
-        seed=seed,
-        operating_point={"aims": aim} if aim else None,
-    )
-    result = train_recipe(
-        changed,
-        load_cohort(cohort, root=root),
-        output,
-        command=command_line(),
-        stage=lambda name: progress(name, quiet=as_json),
-        anew=force,
-    )
+    worker = this_worker()
+    with one_voice(worker, lambda text: note(f"error: {text}")):
+        check_new(output / "model.hilum", force=force)
+        changes = dict(parse_setting(text) for text in settings or [])
+        if weights:
+            changes["network.weights"] = weights
+        changed = load_recipe(recipe).changed(
+            changes,
+            task=str(task) if task else None,
+            seed=seed,
+            operating_point={"aims": aim} if aim else None,
+        )
+        result = train_in_workers(
+            changed,
+            load_cohort(cohort, root=root),
+            output,
+            devices=devices,
+            nodes=nodes,
+            ray_workers=ray_workers,
+            command=command_line(),
+            stage=lambda name: progress(name, quiet=as_json or not worker.is_first),
+            anew=force,
+        )
+    if result is None:
+        return
     if as_json:
         emit_json(
             {

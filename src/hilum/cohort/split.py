@@ -14,7 +14,7 @@ from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
 from hilum.findings import Finding, Part
 
-__all__ = ["check_parts_apart", "patient_folds", "split_folds", "split_parts"]
+__all__ = ["check_parts_apart", "patient_folds", "persons", "split_folds", "split_parts"]
 
 # Parts are made of so many folds, so their shares are multiples of 1/20; of fewer in a cohort
 # whose rarest finding has fewer patients.
@@ -98,7 +98,7 @@ def _strata(findings: NDArray[np.str_], people: NDArray[np.str_]) -> NDArray[np.
     return strata.astype(np.str_)
 
 
-def _people(rows: pl.DataFrame) -> NDArray[np.str_]:
+def persons(rows: pl.DataFrame) -> NDArray[np.str_]:
     """Return who each radiograph shows, taking patients who share a file for one person."""
     same: dict[str, str] = {}
 
@@ -145,7 +145,7 @@ def split_parts(
     rows = cohort.table.filter(chosen)
     if not rows.height:
         raise CohortError(f"{cohort.name} has only a test part; split everything with --all")
-    people = _people(rows)
+    people = persons(rows)
     findings = _strata(rows["finding"].to_numpy(), people)
     fewest = min(len(np.unique(people[findings == finding])) for finding in np.unique(findings))
     grain = min(_GRAIN, fewest)
@@ -185,7 +185,7 @@ def split_folds(cohort: Cohort, *, k: int, seed: int = 0) -> Cohort:
     pool = pl.col("unreadable").is_null() & (pl.col("part") == str(Part.TRAIN))
     chosen = cohort.table.select(pool).to_series()
     rows = cohort.table.filter(chosen)
-    folds = patient_folds(rows["finding"].to_numpy(), _people(rows), k, seed)
+    folds = patient_folds(rows["finding"].to_numpy(), persons(rows), k, seed)
     column = np.full(cohort.table.height, None, dtype=object)
     column[chosen.to_numpy()] = folds.tolist()
     return replace(

@@ -6,10 +6,6 @@ machine that wrote the file is in it.
 """
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -124,15 +120,15 @@ def onnx_of(
     """Export a module that takes `pixels` (n, 1, size, size), uint8, for any n.
 
     Args:
-        module: In evaluation mode.
+        module: Put into evaluation mode.
         size: Side of the input, pixels.
         outputs: Names of what it returns.
         optimize: Let the exporter fold and rename weights.
     """
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
-    with _silence(), torch.no_grad():
+    with torch.no_grad():
         program = torch.onnx.export(
-            module,
+            module.eval(),
             (example,),
             input_names=["pixels"],
             output_names=outputs,
@@ -190,16 +186,3 @@ def _at_rest(network: RadiographNetwork) -> RadiographNetwork:
 def _bytes(model: onnx.ModelProto) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's notes about itself from the user."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -142,7 +142,7 @@ def cnn_14(options: ScratchOptions, size: int) -> Body:
 def cnn_double(options: ScratchOptions, size: int) -> Body:
     """Five blocks of two convolutions with batch normalisation, dropout and pooling, then dense."""
     make = _Maker(options, size, norm="batch", dropout=0.2, dense_dropout=0.5)
-    for channels in (16, 32, 48, 64, 96):
+    for channels in (8, 16, 32, 64, 128):
         make.convolutions(channels, count=2)
     return make.body(pool="flatten", dense=(128, 64))
 

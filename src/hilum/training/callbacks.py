@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from hilum.training.curves import Epoch, write_curves
+from hilum.training.curves import Epoch, draw_curves, write_table
 from hilum.training.module import StageModule
 
 __all__ = ["Average", "Curves", "Keeper", "Steps", "Watch", "Watcher", "load_weights"]
@@ -111,7 +111,7 @@ class Keeper(pl.Callback):
 
 
 class Curves(pl.Callback):
-    """Writes the learning curves of a stage as CSV and PNG after each epoch."""
+    """Writes the learning curves of a stage: a CSV after each epoch, a PNG at its end."""
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder
@@ -127,14 +127,19 @@ class Curves(pl.Callback):
         self.epochs = list(state_dict["epochs"])
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch and write both files anew."""
+        """Add the epoch and write the table anew."""
         assert isinstance(pl_module, StageModule)
         rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
         self.epochs.append(
             {"epoch": trainer.current_epoch, "learning_rate": rates[0], **pl_module.figures}
         )
         if trainer.is_global_zero:
-            write_curves(self.epochs, self.folder, self.title)
+            write_table(self.epochs, self.folder / "curves.csv")
+
+    def on_train_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Draw the stage."""
+        if trainer.is_global_zero and self.epochs:
+            draw_curves(self.epochs, self.folder / "curves.png", self.title)
 
 
 class Watcher(pl.Callback):

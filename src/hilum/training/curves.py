@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hilum.files import atomic_path, write_text
 
-__all__ = ["Epoch", "write_curves"]
+__all__ = ["Epoch", "draw_curves", "write_table"]
 
 # epoch (from 0), learning_rate, train_loss, and the validation figures by name.
 Epoch = dict[str, float]
@@ -21,16 +21,19 @@ _NAMES = {
 }
 
 
-def write_curves(epochs: Sequence[Epoch], folder: Path, title: str) -> None:
-    """Write `curves.csv` and `curves.png` into a folder, each whole or not at all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def write_table(epochs: Sequence[Epoch], path: Path) -> None:
+    """Write the epochs as CSV, whole or not at all."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(epochs[0]))
     writer.writeheader()
     writer.writerows(epochs)
-    write_text(folder / "curves.csv", buffer.getvalue())
+    write_text(path, buffer.getvalue())
+
+
+def draw_curves(epochs: Sequence[Epoch], path: Path, title: str) -> None:
+    """Draw loss, AUC and accuracy over the epochs as a PNG, whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -46,5 +49,5 @@ def write_curves(epochs: Sequence[Epoch], folder: Path, title: str) -> None:
         axes.grid(alpha=0.3)
         if len(columns) > 1:
             axes.legend()
-    with atomic_path(folder / "curves.png") as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)

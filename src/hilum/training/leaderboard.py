@@ -6,22 +6,32 @@ give; nothing is chosen by a figure of the test part.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hilum.evaluation import Evidence, Figure, FigureName
 from hilum.files import atomic_path, write_text
 from hilum.findings import RESEARCH_USE, Part, Task
+from hilum.imaging import DRAWN_BY_HILUM
 from hilum.model.schema import Document
 
 __all__ = ["Leaderboard", "Measured", "Row", "figure_cell", "seconds_cell", "write_leaderboard"]
 
 FIGURES = ("auc", "sensitivity", "specificity", "accuracy", "three_class_accuracy", "macro_auc")
-QUICK = "quick: at most 2 epochs a stage and 96 pixels a side; it says nothing of the recipe's worth"
-RANDOM = "random weights: proves the path, says nothing of the source's result"
+QUICK = "quick: few epochs on small radiographs; it says nothing of the recipes' worth"
+RANDOM = "random weights, few epochs: proves the path, says nothing of the source's result"
 PHANTOM = "drawn phantoms: the figures say nothing of patients"
 
+_FIGURE_COLUMNS = (
+    "recipe", "reported by the source", "AUC, validation", "AUC, test", "operating point",
+    "sensitivity, test", "specificity, test", "accuracy, test", "three classes: accuracy, test",
+    "three classes: macro AUC, test", "remark",
+)  # fmt: skip
+_TRAINING_COLUMNS = (
+    "recipe", "source", "network", "pixels", "task", "parameters", "epochs", "training",
+    "radiographs per second",
+)  # fmt: skip
 _BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe & Ito, as in the reports
 
 
@@ -92,9 +102,15 @@ class Row(Document):
     @property
     def remark(self) -> str:
         """What a reader must know of this row alone."""
-        if self.failed:
-            return f"failed: {self.failed}"
-        return RANDOM if self.random_weights else ""
+        found = [f"failed: {self.failed}"] if self.failed else []
+        found += [RANDOM] * self.random_weights
+        for part, measured in ((Part.VALIDATION, self.validation), (Part.TEST, self.test)):
+            if measured and measured.left_out:
+                found.append(
+                    f"{measured.left_out} radiographs of {part} are in no figure, because the task "
+                    "has no place for their finding"
+                )
+        return "; ".join(found)
 
     @property
     def place(self) -> tuple[bool, bool, float]:
@@ -123,8 +139,12 @@ class Leaderboard(Document):
 
     @property
     def marks(self) -> list[str]:
-        """What must be said of every figure here."""
+        """What must be said beside the figures."""
         found = [QUICK] * self.quick + [PHANTOM] * self.phantom
+        if any(row.random_weights for row in self.rows):
+            found.append(RANDOM)
+        if failed := sum(row.failed is not None for row in self.rows):
+            found.append(f"failed: {failed} of {len(self.rows)} recipes; the table says why")
         if self.waiting:
             found.append(f"unfinished: {len(self.waiting)} recipes are still waiting")
         return found
@@ -205,25 +225,9 @@ def _markdown(board: Leaderboard) -> str:
             f"**{board.research_use}**",
             "",
             *(f"**{mark[0].upper()}{mark[1:]}.**\n" for mark in board.marks),
-            *_table(
-                ["recipe", "reported by the source", "AUC, validation", "AUC, test"]
-                + ["operating point", "sensitivity, test", "specificity, test", "accuracy, test"]
-                + ["three classes: accuracy, test", "three classes: macro AUC, test", "remark"],
-                [
-                    [row.label, row.reported]
-                    + [figure_cell(row.validation, "auc"), figure_cell(row.test, "auc")]
-                    + [row.validation.operating_point if row.validation else ""]
-                    + [figure_cell(row.test, name) for name in FIGURES[1:]]
-                    + [row.remark]
-                    for row in board.rows
-                ],
-            ),
+            *_table(_FIGURE_COLUMNS, [_figure_cells(row) for row in board.rows]),
             "",
-            *_table(
-                ["recipe", "source", "network", "pixels", "task", "parameters", "epochs"]
-                + ["training", "radiographs per second"],
-                [list(_training_cells(row)) for row in board.rows],
-            ),
+            *_table(_TRAINING_COLUMNS, [_training_cells(row) for row in board.rows]),
             "",
             f"hilum {board.hilum_version}, {board.created}; cohort {board.cohort_name}, SHA-256 "
             f"{board.cohort_sha256}. {board.openings} Rows stand in the order of the "
@@ -239,21 +243,38 @@ def _markdown(board: Leaderboard) -> str:
             "- **Parameters** are the head's alone on a frozen base. **Training** is without "
             "decoding, calibration and evaluation. **Radiographs per second** go through the "
             f"network, decoded before ({'; '.join(machines) or 'not measured'}).",
-            f"- Marks: **{'**; **'.join((QUICK, RANDOM))}**; these stand below the others. "
-            "The test part is not opened for random weights.",
+            "- **Quick** and **random weights** mark what is no result of a recipe. Random weights "
+            "stand below the others, and the test part is not opened for them.",
             "",
         ]
     )
 
 
-def _training_cells(row: Row) -> Iterator[str]:
-    yield from (row.label, row.source or "hilum's own", row.network)
-    yield from (str(row.size or ""), str(row.task))
+def _figure_cells(row: Row) -> list[str]:
+    return [
+        row.label,
+        row.reported,
+        figure_cell(row.validation, "auc"),
+        figure_cell(row.test, "auc"),
+        row.validation.operating_point if row.validation else "",
+        *(figure_cell(row.test, name) for name in FIGURES[1:]),
+        row.remark,
+    ]
+
+
+def _training_cells(row: Row) -> list[str]:
     count = f"{row.parameters:,}" if row.parameters else ""
-    yield f"{count} (head)" if count and row.head_only else count
-    yield " + ".join(map(str, row.epochs))
-    yield seconds_cell(row.training_seconds)
-    yield f"{row.radiographs_per_second:.0f}" if row.radiographs_per_second else ""
+    return [
+        row.label,
+        row.source or "hilum's own",
+        row.network,
+        str(row.size or ""),
+        str(row.task),
+        f"{count} (head)" if count and row.head_only else count,
+        " + ".join(map(str, row.epochs)),
+        seconds_cell(row.training_seconds),
+        f"{row.radiographs_per_second:.0f}" if row.radiographs_per_second else "",
+    ]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -267,7 +288,7 @@ def _draw(board: Leaderboard, path: Path) -> None:
     from matplotlib.figure import Figure as Canvas
 
     rows = [row for row in board.rows if row.validation]
-    figure = Canvas(figsize=(10, 2.4 + 0.42 * len(rows)), dpi=100, layout="constrained")
+    figure = Canvas(figsize=(10, 2.4 + 0.38 * len(rows)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     lowest = 0.9
@@ -295,10 +316,9 @@ def _draw(board: Leaderboard, path: Path) -> None:
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    failed = sum(row.failed is not None for row in board.rows)
-    marks = [*board.marks, *([f"{failed} recipes failed; see the table"] if failed else [])]
-    axes.set_title("\n".join([f"Recipes on {board.cohort_name}", *marks]), fontsize=11)
+    lines = [f"Recipes on {board.cohort_name}", *board.marks, board.research_use]
+    axes.set_title("\n".join(lines), fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    figure.supxlabel(board.research_use, fontsize=8, color="#6b6b6b")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+        # So that reading the folder later refuses the plot instead of taking it for a radiograph.
+        figure.savefig(temporary, metadata={DRAWN_BY_HILUM: RESEARCH_USE})

@@ -6,7 +6,7 @@ training loop is the same.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,9 +15,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from hilum.errors import RecipeError
 from hilum.networks.network import RadiographNetwork
 from hilum.training.batches import Batch, derived_seed
 from hilum.training.stages import Loss, Optimiser
+from hilum.training.workers import gathered
 
 __all__ = ["StageModule", "Tail", "class_weights", "validation_figures"]
 
@@ -62,6 +64,7 @@ class Plan:
     epochs: int
     steps: int  # in an epoch
     seed: int
+    share: float = 1.0  # this worker's part of each batch, as a multiple of an equal part
 
 
 class StageModule(pl.LightningModule):
@@ -103,15 +106,12 @@ class StageModule(pl.LightningModule):
         scores: Tensor = self.tail(inputs)
         return scores.float()
 
-    def on_train_epoch_start(self) -> None:
-        """Seed dropout and mixing by the epoch, so that a resumed epoch is the same epoch."""
-        torch.manual_seed(
-            derived_seed(self.plan.seed, "epoch", self.current_epoch, self.global_rank)
-        )
-        self._losses.clear()
-
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, number: int) -> Tensor:
         """Return the loss of a batch."""
+        # Seeded by the step, so that dropout in a resumed training is what it would have been.
+        torch.manual_seed(derived_seed(self.plan.seed, "step", self.global_step, self.global_rank))
+        if number == 0:
+            self._losses.clear()
         inputs, targets = batch
         loss = self.plan.loss
         if loss.mixup:
@@ -123,6 +123,8 @@ class StageModule(pl.LightningModule):
         if loss.label_smoothing:
             targets = targets * (1 - loss.label_smoothing) + loss.label_smoothing / targets.shape[1]
         value = -(log_softmax(self(inputs), dim=1) * targets * self._weights).sum(dim=1).mean()
+        # The mean over workers is then the mean over the whole batch.
+        value = value * self.plan.share
         self._losses.append(value.detach())
         if self.plan.l2:
             shrink = sum(weight.square().sum() for weight in self.tail.weights_to_shrink())
@@ -138,17 +140,26 @@ class StageModule(pl.LightningModule):
         self._scores.append(self(batch[0]))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the epoch on the whole validation part."""
+        """Measure the epoch on the whole validation part.
+
+        Raises:
+            RecipeError: If the training diverged.
+        """
         scores = torch.cat(self._scores)
         world = self.trainer.world_size
         if world > 1:
             # Worker r has rows r, r + world, ...: stacked last and flattened, they are in order.
-            gathered = cast(Tensor, self.all_gather(scores))
-            scores = gathered.transpose(0, 1).reshape(-1, scores.shape[1])
-        figures = validation_figures(scores[: len(self._truth)].double().cpu().numpy(), self._truth)
+            scores = gathered(scores, world).transpose(0, 1).reshape(-1, scores.shape[1])
+        values = scores[: len(self._truth)].double().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise RecipeError(
+                f"training diverged in epoch {self.current_epoch + 1}: its scores are no numbers; "
+                "use a smaller learning_rate, or clip the gradient"
+            )
+        figures = validation_figures(values, self._truth)
         train_loss = torch.stack(self._losses).mean() if self._losses else torch.tensor(torch.nan)
         if world > 1:
-            train_loss = cast(Tensor, self.all_gather(train_loss)).mean()
+            train_loss = gathered(train_loss, world).mean()
         self.figures = {"train_loss": float(train_loss), **figures}
         self.log_dict(self.figures, sync_dist=False, rank_zero_only=False)
 

@@ -21,8 +21,6 @@ from hilum.cohort.pixels import cache_folder
 from hilum.errors import UsageError
 from hilum.files import atomic_path, ensure_folder
 from hilum.model.network import BATCH, Network
-from hilum.networks.export import export_prefix
-from hilum.networks.network import RadiographNetwork
 from hilum.training.augment import augment, draw
 from hilum.training.augmentation import Augmentation
 from hilum.training.batches import derived_seed
@@ -36,8 +34,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def cached_features(
-    network: RadiographNetwork,
-    blocks: int,
+    onnx: bytes,
     pixels: NDArray[np.uint8],
     key: str,
     *,
@@ -47,11 +44,10 @@ def cached_features(
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.float16], ...]:
-    """Return what the first blocks of a network make of radiographs.
+    """Return what the frozen part of a network makes of radiographs.
 
     Args:
-        network: Whose first `blocks` blocks are frozen; all blocks: the pooled features.
-        blocks: How many blocks.
+        onnx: The frozen part as `export_prefix` gives it.
         pixels: Shape (n, size, size), uint8.
         key: Digest of the radiographs, for the cache.
         augmentation: Drawn anew for each view; None: plain radiographs.
@@ -68,7 +64,6 @@ def cached_features(
     """
     from filelock import FileLock
 
-    onnx = export_prefix(network, blocks, pooled=blocks == len(network.blocks))
     folder = ensure_folder(folder or cache_folder() / "features")
     count = max(views, 1)
     chosen = augmentation if views else None

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
@@ -25,6 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from hilum.errors import UsageError
 from hilum.files import atomic_path, ensure_folder, write_text
+from hilum.networks.export import export_prefix
 from hilum.networks.network import RadiographNetwork, trainable
 from hilum.training._memory import keep_freed_memory
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
@@ -96,7 +98,9 @@ def train_stages(
     for number, options in enumerate(recipe.stages):
         place = ensure_folder(folder / "stages" / f"{number}-{options.name}")
         weights, report = place / "weights.safetensors", place / "stage.json"
-        if not report.is_file():
+        # The first worker alone reads and writes here, and the others go by what it found.
+        done = workers.told(report.read_text() if workers.is_first and report.is_file() else None)
+        if done is None:
             try:
                 result = _run_stage(
                     network, recipe, options, learning, validation, place, workers, stage, watch
@@ -117,8 +121,10 @@ def train_stages(
                 raise
             reports.append(result)
         else:
-            network.load_state_dict(load_file(weights))
-            reports.append(StageReport(**json.loads(report.read_text())))
+            if workers.is_first:
+                network.load_state_dict(load_file(weights))
+            reports.append(StageReport(**json.loads(done)))
+        workers.share(network)
     return reports
 
 
@@ -175,6 +181,7 @@ def _run_stage(
         rank=workers.rank,
         world=workers.world,
     )
+    rows = min(options.batch, len(examples))
     weigh = recipe.loss.balance == "class-weights"
     plan = Plan(
         optimiser=options.optimiser,
@@ -184,12 +191,14 @@ def _run_stage(
         epochs=options.epochs,
         steps=len(loader),
         seed=seed,
+        share=workers.share_of(rows) * workers.world / rows,
     )
     tail = Tail(network, cached, pooled=cached == len(network.blocks))
     module = StageModule(tail, plan, validation.truth)
     keeper = Keeper(place, options.monitor, options.stopping.patience if options.stopping else None)
     curves = Curves(place, f"{recipe.name}: {options.name}")
     last = place / "last.ckpt"
+    resumes = workers.told(last.is_file())
     with stage(f"train {options.name}") as progress, _quiet(), torch.random.fork_rng(devices=[]):
         callbacks: list[pl.Callback] = [curves, keeper, Steps(progress)]
         if watch:
@@ -202,14 +211,15 @@ def _run_stage(
                 validation_loader(
                     held_out, labels, options.batch, rank=workers.rank, world=workers.world
                 ),
-                ckpt_path=last if last.is_file() else None,
+                ckpt_path=last if resumes else None,
                 weights_only=True,
             )
         finally:
             if workers.is_first:
                 write_text(place / "seconds.json", str(before + time.perf_counter() - start))
     trained = sum(p.numel() for p in tail.parameters() if p.requires_grad)
-    tail.load_state_dict(load_weights(place / f"{options.keep}.ckpt"))
+    if workers.is_first:
+        tail.load_state_dict(load_weights(place / f"{options.keep}.ckpt"))
     kept = keeper.best_epoch if options.keep == "best" else len(curves.epochs) - 1
     figures = {name: curves.epochs[kept][name] for name in ("loss", "auc", "accuracy")}
     return StageReport(
@@ -233,12 +243,12 @@ def _features(
     seed: int,
     stage: Stage,
 ) -> tuple[Examples, Examples]:
+    onnx = export_prefix(network, blocks, pooled=blocks == len(network.blocks))
     sets = []
     for part, views in ((learning, options.views if options.augment else 0), (validation, 0)):
         with stage("features of the frozen part") as progress:
             features = cached_features(
-                network,
-                blocks,
+                onnx,
                 part.pixels,
                 part.key,
                 augmentation=recipe.augmentation,
@@ -259,14 +269,15 @@ def _trainer(
 ) -> pl.Trainer:
     if options.optimiser.average is not None:
         callbacks = [Average(options.optimiser.average), *callbacks]
-    together = workers.world > 1
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
     return pl.Trainer(
         default_root_dir=place,
         accelerator="auto",
-        devices=workers.per_node if together else 1,
+        devices=workers.per_node,
         num_nodes=workers.nodes,
-        strategy=DDPStrategy(process_group_backend=backend) if together else "auto",
+        # The launcher named the workers by torchrun's variables, whatever else runs around it.
+        strategy=DDPStrategy(cluster_environment=TorchElasticEnvironment())
+        if workers.world > 1
+        else "auto",
         precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
         max_epochs=options.epochs,
         gradient_clip_val=options.optimiser.clip,

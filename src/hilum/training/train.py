@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,11 @@ from hilum.networks import FROZEN_BASES, join_linear_head
 from hilum.training.frozen import embed, fit_head
 from hilum.training.prove import Validation, prove
 from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe
-from hilum.training.workers import this_worker
+from hilum.training.workers import check_shares, joined, this_worker
+
+if TYPE_CHECKING:
+    from hilum.networks.network import RadiographNetwork
+    from hilum.training.staged import StageReport
 
 __all__ = ["Stage", "TrainingResult", "take_part", "train"]
 
@@ -146,8 +150,7 @@ def train(
     if isinstance(recipe, FrozenRecipe):
         fitted, held_out = _fit_frozen(recipe, parts, clock)
     else:
-        _take_up(recipe, cohort, out, anew=anew)
-        fitted, held_out = _fit_staged(recipe, parts, out, clock, stage)
+        fitted, held_out = _fit_staged(recipe, parts, out, clock, stage, anew=anew)
     draft = _draft(recipe, parts, fitted, command)
     model = clock(
         "validate",
@@ -175,8 +178,7 @@ def take_part(recipe: StagedRecipe, cohort: Cohort, out: Path, *, anew: bool = F
         HilumError: As `train` does.
     """
     check_parts_apart(cohort)
-    _take_up(recipe, cohort, out, anew=anew)
-    _fit_staged(recipe, _parts(recipe, cohort), out, _Clock(_silent), _silent)
+    _train_together(recipe, _parts(recipe, cohort), out, _Clock(_silent), _silent, anew=anew)
 
 
 def _parts(recipe: Recipe, cohort: Cohort) -> _Parts:
@@ -214,50 +216,71 @@ def _fit_frozen(
 
 
 def _fit_staged(
-    recipe: StagedRecipe, parts: _Parts, out: Path, clock: _Clock, stage: Stage
+    recipe: StagedRecipe, parts: _Parts, out: Path, clock: _Clock, stage: Stage, *, anew: bool
 ) -> tuple[_Fitted, NDArray[np.uint8]]:
-    try:
-        from hilum.networks.export import export_network
-        from hilum.networks.weights import build_network
-        from hilum.training.staged import Radiographs, train_stages
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"the recipe {recipe.name}", "train") from error
-    choice = recipe.network
-    network, weights = build_network(
-        choice.name,
-        len(recipe.task.labels),
-        size=choice.size,
-        options=choice.options,
-        head=choice.head,
-        weights=choice.weights,
-        seed=recipe.seed,
+    network, weights, reports, held_out = _train_together(
+        recipe, parts, out, clock, stage, anew=anew
     )
-    pixels, held_out = clock.decode(parts, network.size)
-    start = time.perf_counter()
-    reports = train_stages(
-        network,
-        recipe,
-        Radiographs(pixels, parts.learning_truth, _digest(parts.learning)),
-        Radiographs(held_out, parts.truth, _digest(parts.validation)),
-        out,
-        workers=this_worker(),
-        stage=stage,
-    )
-    clock.seconds["train"] = round(time.perf_counter() - start, 2)
-    parameters = sum(p.numel() for p in network.parameters())
+    from hilum.networks.export import export_network
+
     fitted = _Fitted(
         network=clock("export", lambda _: export_network(network)),
         size=network.size,
-        name=choice.name,
+        name=recipe.network.name,
         weights=weights,
         chosen={
-            "parameters": parameters,
+            "parameters": sum(p.numel() for p in network.parameters()),
             "stages": [asdict(report) for report in reports],
             "training_seconds": round(sum(report.seconds for report in reports), 2),
         },
         gives_maps=network.head.gives_maps,
     )
     return fitted, held_out
+
+
+def _train_together(
+    recipe: StagedRecipe, parts: _Parts, out: Path, clock: _Clock, stage: Stage, *, anew: bool
+) -> tuple["RadiographNetwork", str, list["StageReport"], NDArray[np.uint8]]:
+    """Train the network, with the other workers where there are any.
+
+    Returns:
+        The network, where its weights started, what each stage did, and the validation part's
+        pixels.
+    """
+    workers = this_worker()
+    check_shares(recipe, workers.world)
+    if workers.is_first:
+        _take_up(recipe, parts.cohort, out, anew=anew)
+    try:
+        from hilum.networks.weights import build_network
+        from hilum.training.staged import Radiographs, train_stages
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the recipe {recipe.name}", "train") from error
+    with joined(workers):
+        workers.told(None)  # what lies in the folder changed until here
+        choice = recipe.network
+        network, weights = build_network(
+            choice.name,
+            len(recipe.task.labels),
+            size=choice.size,
+            options=choice.options,
+            head=choice.head,
+            weights=choice.weights,
+            seed=recipe.seed,
+        )
+        pixels, held_out = clock.decode(parts, network.size)
+        start = time.perf_counter()
+        reports = train_stages(
+            network,
+            recipe,
+            Radiographs(pixels, parts.learning_truth, _digest(parts.learning)),
+            Radiographs(held_out, parts.truth, _digest(parts.validation)),
+            out,
+            workers=workers,
+            stage=stage,
+        )
+    clock.seconds["train"] = round(time.perf_counter() - start, 2)
+    return network, weights, reports, held_out
 
 
 def _digest(cohort: Cohort) -> str:
@@ -268,7 +291,7 @@ def _take_up(recipe: Recipe, cohort: Cohort, out: Path, *, anew: bool) -> None:
     """Go on only with what the same recipe on the same cohort left in the folder."""
     about = out / "run.json"
     wanted = {"recipe": recipe.digest(), "cohort": cohort.digest(), "version": __version__}
-    if anew and this_worker().is_first:
+    if anew:
         shutil.rmtree(out / "stages", ignore_errors=True)
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     elif (out / "stages").is_dir():
@@ -281,8 +304,7 @@ def _take_up(recipe: Recipe, cohort: Cohort, out: Path, *, anew: bool) -> None:
                 f"{out} holds an unfinished training of another recipe, cohort or version; choose "
                 "another folder, or add --force to start anew there"
             )
-    if this_worker().is_first:
-        write_text(about, json.dumps(wanted, indent=2))
+    write_text(about, json.dumps(wanted, indent=2))
 
 
 def _draft(recipe: Recipe, parts: _Parts, fitted: _Fitted, command: str) -> ModelFile:

@@ -1,0 +1,167 @@
+"""Training on a Ray cluster: Ray Train starts the workers, and each does what torchrun's would.
+
+Ray names the workers by the same environment variables and connects them; from there on the road is
+the one of `hilum.training.train`. Every machine must see the training's folder, the cohort's files
+and what the recipe names at the same paths.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hilum.cohort.table import Cohort
+from hilum.errors import HilumError, MissingExtraError, UsageError
+from hilum.model import load_model_file
+from hilum.training.recipe import StagedRecipe
+from hilum.training.train import Stage, TrainingResult, take_part, train
+from hilum.training.workers import BACKEND, PATIENCE, LostWorkerError, check_shares, this_worker
+
+__all__ = ["train_on_ray"]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What each worker is sent."""
+
+    recipe: StagedRecipe
+    cohort: Cohort
+    out: Path
+    command: str
+    anew: bool
+    place: Path  # where the command was given
+
+
+def train_on_ray(
+    recipe: StagedRecipe,
+    cohort: Cohort,
+    out: Path,
+    *,
+    workers: int,
+    command: str,
+    stage: Stage,
+    anew: bool = False,
+) -> TrainingResult:
+    """Train as `train` does, in the workers of a Ray cluster.
+
+    The cluster is the one that RAY_ADDRESS names; without it, one is started on this machine for as
+    long as the training lasts.
+
+    Args:
+        recipe: What to train and how.
+        cohort: With a train and a validation part that share no patient.
+        out: The folder, at the same path on all machines.
+        workers: How many; each has a GPU where the cluster has enough of them, else a processor.
+        command: As typed, for provenance.
+        stage: Shows that training is under way.
+        anew: Forget what an interrupted training left in the folder.
+
+    Raises:
+        HilumError: As `train` does, or if a worker was lost.
+        MissingExtraError: If Ray is not installed.
+    """
+    check_shares(recipe, workers)
+    # Nothing is reported anywhere, and relative paths mean the same in the workers as here. From a
+    # shared disk that others use, a worker's modules may take minutes to load.
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+    }
+    try:
+        import ray
+        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("training on Ray", "scale") from error
+    task = _Task(
+        recipe,
+        replace(cohort, root=cohort.root.resolve()),
+        out.resolve(),
+        command,
+        anew,
+        Path.cwd(),
+    )
+    with stage(f"train in {workers} Ray workers"), _cluster(workers):
+        there = ray.cluster_resources()
+        gpu = there.get("GPU", 0) >= workers
+        if there.get("CPU", 0) < workers:
+            raise UsageError(
+                f"the Ray cluster has {there.get('CPU', 0):.0f} processors for {workers} workers; "
+                "ask for fewer, or add machines first"
+            )
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"task": task},
+            torch_config=TorchConfig(BACKEND[gpu], timeout_s=int(PATIENCE.total_seconds())),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+            run_config=RunConfig(name="ray", storage_path=str(task.out)),
+        )
+        try:
+            seconds = trainer.fit().return_value
+        except TrainingFailedError as error:
+            raise _cause(error) from error
+        finally:
+            # Ray's own bookkeeping; what matters lies beside it.
+            shutil.rmtree(task.out / "ray", ignore_errors=True)
+    model = load_model_file(out / "model.hilum")
+    return TrainingResult(out / "model.hilum", model.sha256, model, seconds)
+
+
+@contextlib.contextmanager
+def _cluster(workers: int) -> Iterator[None]:
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "local")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == "local":
+            ray.init(
+                address,
+                num_cpus=max(workers, os.cpu_count() or 1),
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except ConnectionError as error:
+        raise UsageError(
+            f"no Ray cluster answers at RAY_ADDRESS={address}; start it, or unset RAY_ADDRESS to "
+            "use this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _work(config: dict[str, _Task]) -> dict[str, float] | None:
+    """Train in one worker; the first one returns the wall time of each step."""
+    task = config["task"]
+    with contextlib.suppress(OSError):
+        os.chdir(task.place)
+    try:
+        if this_worker().is_first:
+            made = train(task.recipe, task.cohort, task.out, command=task.command, anew=task.anew)
+            return made.seconds
+        take_part(task.recipe, task.cohort, task.out, anew=task.anew)
+    except LostWorkerError:
+        raise
+    except HilumError as error:
+        # What travels between processes must be built from its text alone.
+        raise UsageError(str(error)) from error
+    return None
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what ended a training: the first worker's own error, if it was one that users cause."""
+    failures = getattr(error, "worker_failures", {})
+    causes = [getattr(failures[rank], "_base_exc", failures[rank]) for rank in sorted(failures)]
+    own = [c for c in causes if isinstance(c, HilumError) and not isinstance(c, LostWorkerError)]
+    if own:
+        return own[0]
+    return error
