@@ -33,7 +33,9 @@ def hilum(*arguments, **options) -> subprocess.CompletedProcess:
 COMMANDS = [
     (), ("demo",), ("cohort",), ("cohort", "build"), ("cohort", "split"), ("cohort", "show"),
     ("cohort", "audit"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
-    ("screen",), ("model",), ("model", "show"), ("model", "verify"),
+    ("screen",), ("model",), ("model", "show"), ("model", "verify"), ("recipe",),
+    ("recipe", "list"), ("recipe", "show"), ("recipe", "new"), ("recipe", "sheet"), ("tune",),
+    ("reproduce",),
 ]  # fmt: skip
 
 

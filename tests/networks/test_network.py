@@ -11,7 +11,7 @@ from hilum.errors import RecipeError
 from hilum.networks.network import (
     Head,
     RadiographNetwork,
-    set_training_mode,
+    rest_what_is_frozen,
     trainable,
     weighted_layers,
 )
@@ -64,7 +64,8 @@ def test_all_weights_learn(network, pictures):
 @pytest.mark.parametrize("what", ["head", ("blocks", 1), ("layers", 2)])
 def test_only_what_a_stage_trains_learns(network, pictures, what):
     first = trainable(network, what)
-    set_training_mode(network)
+    network.train()
+    rest_what_is_frozen(network.blocks)
     before = statistics(network.blocks[:first])
     found = gradients(network, pictures(network.size))
     for name, parameter in network.named_parameters():
@@ -83,12 +84,14 @@ def test_frozen_blocks_give_the_same_features_in_training(shared, pictures):
     network = shared("cnn-double")
     first = trainable(network, ("blocks", 2))
     assert first == len(network.blocks) - 2
-    set_training_mode(network)
+    network.train()
+    rest_what_is_frozen(network.blocks)
     pixels = pictures(network.size)
     with torch.no_grad():
         trained = network.blocks[:first](pixels)
         assert trained.equal(network.blocks[:first].eval()(pixels))
-        set_training_mode(network)
+        network.train()
+        rest_what_is_frozen(network.blocks)
         assert not network.blocks(pixels).equal(network.blocks(pixels))  # dropout above
 
 
@@ -97,7 +100,8 @@ def test_a_frozen_normalisation_inside_a_trained_block_keeps_its_statistics(shar
     first = trainable(network, ("layers", 1))
     block = network.blocks[first]
     norms = [module for module in block if isinstance(module, nn.BatchNorm2d)]
-    set_training_mode(network)
+    network.train()
+    rest_what_is_frozen(network.blocks)
     before = [norm.running_mean.clone() for norm in norms]
     network(pictures(network.size))
     assert norms[0].running_mean.equal(before[0])
@@ -137,7 +141,8 @@ def test_more_than_there_is_cannot_be_trained(shared, what):
 def test_dropout_of_the_head_works_while_the_blocks_are_frozen(shared):
     network = shared("cnn-baseline")
     trainable(network, "head")
-    set_training_mode(network)
+    network.train()
+    rest_what_is_frozen(network.blocks)
     dropouts = [m for m in network.modules() if isinstance(m, nn.Dropout)]
     assert dropouts
     assert all(dropout.training for dropout in dropouts)

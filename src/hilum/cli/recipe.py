@@ -49,7 +49,7 @@ def show(recipe: RecipeName, as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(loaded.model_dump(mode="json"))
         return
-    out.print(recipe_path(recipe).read_text(encoding="utf-8"), markup=False, end="")
+    out.print(recipe_path(recipe).read_text(encoding="utf-8"), markup=False, soft_wrap=True, end="")
 
 
 @app.command()

@@ -136,7 +136,7 @@ def _kind_of(data: bytes, suffix: str) -> str:
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         kind = "PNG"
         if DRAWN_BY_HILUM.encode() in data[:_PNG_HEAD]:
-            raise ContentError("is a heat map that hilum drew; give the radiograph itself")
+            raise ContentError("is a picture that hilum drew; give the radiograph itself")
     elif data[:4] in (b"II*\0", b"MM\0*"):
         kind = "TIFF"
     elif looks_like_bare_dicom(data):

@@ -15,7 +15,7 @@ from hilum.errors import RecipeError
 from hilum.networks.layers import ACTIVATIONS
 from hilum.networks.options import Activation, HeadOptions, Pool
 
-__all__ = ["Head", "RadiographNetwork", "set_training_mode", "trainable", "weighted_layers"]
+__all__ = ["Head", "RadiographNetwork", "rest_what_is_frozen", "trainable", "weighted_layers"]
 
 
 class Head(nn.Module):
@@ -173,15 +173,14 @@ def trainable(
     return trained.index(True) if any(trained) else len(trained)
 
 
-def set_training_mode(network: RadiographNetwork) -> None:
-    """Put what is trained into training mode, and keep what is frozen at rest.
+def rest_what_is_frozen(blocks: nn.Sequential) -> None:
+    """Keep what is frozen of blocks at rest while they are in training mode.
 
     A frozen normalisation goes on using its running statistics, and dropout below the first
     trained layer stays off, so that frozen blocks give the same features in every epoch.
     """
-    network.train()
     started = False
-    for module in _inside_out(network.blocks):
+    for module in _inside_out(blocks):
         parameters = list(module.parameters())
         if any(p.requires_grad for p in parameters):
             started = True

@@ -107,7 +107,9 @@ class Report:
         folds = [f"fold {number + 1}" for number in range(int(self.about["folds"]))]
         paths = list(self.recipe.search)
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["trial", "state", self.monitor, *folds, *paths, "seconds", "worker", "reason"])
+        writer.writerow(
+            ["trial", "state", self.monitor, *folds, *paths, "seconds", "worker", "reason"]
+        )
         for trial in kept_trials(self.study):
             figures = trial.user_attrs.get("folds", [])
             spent = trial.duration.total_seconds() if trial.duration else None

@@ -45,6 +45,7 @@ def write_card(model: ModelFile) -> str:
             f"Seed {origin.seed}. Made by hilum {origin.hilum_version}, {origin.created}: "
             f"`{origin.command}`",
             "",
+            *_stages(origin.recipe.get("chosen", {})),
             f"## Figures on the {evidence['part']} part",
             "",
             f"{evidence['radiographs']} radiographs of {evidence['patients']} patients. The operating "
@@ -67,6 +68,17 @@ def write_card(model: ModelFile) -> str:
             "",
         ]
     )
+
+
+def _stages(chosen: dict[str, Any]) -> list[str]:
+    """Say what each stage of a staged training did; nothing for other recipes."""
+    stages = chosen.get("stages", [])
+    lines = [
+        f"- {stage['name']}: {stage['trained_parameters']:,} of {chosen['parameters']:,} weights, "
+        f"{stage['epochs']} epochs, kept the weights of epoch {stage['kept_epoch']}"
+        for stage in stages
+    ]
+    return ["Stages:", "", *lines, ""] if lines else []
 
 
 def _row(name: str, figure: dict[str, Any]) -> str:

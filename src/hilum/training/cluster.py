@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from hilum.cohort.table import Cohort
 from hilum.errors import HilumError, MissingExtraError, UsageError
@@ -157,11 +158,14 @@ def _work(config: dict[str, _Task]) -> dict[str, float] | None:
     return None
 
 
-def _cause(error: Exception) -> Exception:
-    """Return what ended a training: the first worker's own error, if it was one that users cause."""
-    failures = getattr(error, "worker_failures", {})
-    causes = [getattr(failures[rank], "_base_exc", failures[rank]) for rank in sorted(failures)]
-    own = [c for c in causes if isinstance(c, HilumError) and not isinstance(c, LostWorkerError)]
-    if own:
-        return own[0]
-    return error
+def _cause(error: Any) -> Exception:
+    """Return what ended a training: an error that a worker told, or that one was lost."""
+    failures = [failure for _, failure in sorted(getattr(error, "worker_failures", {}).items())]
+    told = [f for f in failures if not isinstance(f, LostWorkerError)]
+    ours = [f for f in told if isinstance(f, HilumError)]
+    if ours:
+        return ours[0]
+    # Ray's own exceptions say that a worker's process is gone.
+    if failures and all(type(f).__module__.startswith("ray.") for f in told):
+        return LostWorkerError()
+    return cast(Exception, error)

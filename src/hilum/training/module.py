@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from hilum.errors import RecipeError
-from hilum.networks.network import RadiographNetwork
+from hilum.networks.network import RadiographNetwork, rest_what_is_frozen
 from hilum.training.batches import Batch, derived_seed
 from hilum.training.stages import Loss, Optimiser
 from hilum.training.workers import gathered
@@ -95,8 +95,7 @@ class StageModule(pl.LightningModule):
         """
         super().train(mode)
         if mode:
-            for part in (*self.tail.blocks, self.tail.head):
-                _rest_frozen(part)
+            rest_what_is_frozen(self.tail.blocks)
         return self
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -186,17 +185,6 @@ class StageModule(pl.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def _rest_frozen(part: nn.Module) -> None:
-    """Put every module that has nothing to train below it, in a part with weights, to rest."""
-    if not any(p.requires_grad for p in part.parameters()):
-        # A part without any weights, such as a plain dropout, belongs to what is trained.
-        if any(True for _ in part.parameters()):
-            part.eval()
-        return
-    for child in part.children():
-        _rest_frozen(child)
 
 
 def _optimiser(how: Optimiser, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

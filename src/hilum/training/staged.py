@@ -314,6 +314,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning.*")
             warnings.filterwarnings("ignore", message=".*num_workers.*|.*eval mode.*")
+            # Two ways to write the strides of one input channel.
+            warnings.filterwarnings("ignore", message="Grad strides do not match")
             yield
     finally:
         logger.setLevel(level)

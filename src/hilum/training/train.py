@@ -232,6 +232,7 @@ def _fit_staged(
             "parameters": sum(p.numel() for p in network.parameters()),
             "stages": [asdict(report) for report in reports],
             "training_seconds": round(sum(report.seconds for report in reports), 2),
+            "workers": this_worker().world,
         },
         gives_maps=network.head.gives_maps,
     )
