@@ -234,12 +234,21 @@ def one_stage(recipe, **changes):
 
 
 @pytest.mark.parametrize("trains", ["head", "last-blocks:1", "last-layers:2"])
-def test_cached_features_train_like_the_plain_way(recipe, phantom_cohort, tmp_path, trains):
+def test_cached_features_train_like_the_plain_way(
+    recipe, phantom_cohort, trained, tmp_path, trains
+):
     reports, weights = {}, {}
     learning, validation = parts(phantom_cohort, recipe, 32)
     for way in ("plain", "cached"):
-        asked = one_stage(recipe, train=trains, frozen=way)
-        network, _ = build_network("cnn-double", 2, size=32, weights="random", seed=1)
+        # Small plain steps: large or adaptive ones blow up the last digits of bfloat16 features.
+        asked = one_stage(
+            recipe, train=trains, frozen=way, epochs=1,
+            optimiser={"name": "sgd", "learning_rate": 0.001, "momentum": 0.0},
+        )  # fmt: skip
+        network, _ = build_network(
+            "cnn-double", 2, size=32, options=recipe.network.options,
+            weights=str(trained / "model.hilum"),
+        )  # fmt: skip
         frozen = {name: p.clone() for name, p in network.state_dict().items()}
         [reports[way]] = train_stages(
             network, asked, learning, validation, tmp_path / way, workers=Workers(), stage=silent
@@ -251,11 +260,27 @@ def test_cached_features_train_like_the_plain_way(recipe, phantom_cohort, tmp_pa
         assert "head.linear.weight" not in kept
     assert reports["plain"].cached_blocks == 0
     assert reports["cached"].cached_blocks > 1
-    assert reports["cached"].figures["auc"] == pytest.approx(
-        reports["plain"].figures["auc"], abs=0.02
-    )
-    moved = weights["plain"]["head.linear.weight"] - weights["cached"]["head.linear.weight"]
-    assert float(moved.abs().max()) < 0.02
+    for name in ("head.linear.weight", "head.hidden.1.weight"):
+        moved = (weights["plain"][name] - frozen[name]).abs().mean()
+        apart = (weights["plain"][name] - weights["cached"][name]).abs().mean()
+        assert apart < 0.1 * moved, name
+
+
+def test_an_interruption_stays_one_and_the_next_is_heard(recipe, phantom_cohort, tmp_path):
+    """Lightning alone would end with status 1 and ignore further interruptions."""
+    learning, validation = parts(phantom_cohort, recipe, 32)
+    network, _ = build_network("cnn-double", 2, size=32, weights="random")
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stages(
+            network, one_stage(recipe), learning, validation, tmp_path, workers=Workers(),
+            stage=silent, watch=interrupted,
+        )  # fmt: skip
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_too_little_room_is_known_before_work_starts(recipe, phantom_cohort, tmp_path, monkeypatch):

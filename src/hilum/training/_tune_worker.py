@@ -133,11 +133,10 @@ class _Objective:
         except HilumError as error:
             trial.set_user_attr("reason", str(error))
             raise
-        except (KeyboardInterrupt, SystemExit) as error:
-            # Lightning turns an interruption into SystemExit.
+        except KeyboardInterrupt:
             trial.set_user_attr("reason", "interrupted; queued again")
             trial.study.enqueue_trial(trial.params)
-            raise KeyboardInterrupt from error
+            raise
 
     def _seed(self, trial: optuna.Trial) -> None:
         """Draw by the seed and the trial's place, so that a study taken up goes on as it would have.

@@ -6,11 +6,11 @@ and what the recipe names at the same paths.
 """
 
 import contextlib
-import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,14 +48,14 @@ def train_on_ray(
 ) -> TrainingResult:
     """Train as `train` does, in the workers of a Ray cluster.
 
-    The cluster is the one that RAY_ADDRESS names; without it, one is started on this machine for as
-    long as the training lasts.
+    The cluster is the one that RAY_ADDRESS names or that already runs here, else one that is started
+    for as long as the training lasts.
 
     Args:
         recipe: What to train and how.
         cohort: With a train and a validation part that share no patient.
         out: The folder, at the same path on all machines.
-        workers: How many; each has a GPU where the cluster has enough of them, else a processor.
+        workers: How many; each has a GPU where there are enough, else an equal share of processors.
         command: As typed, for provenance.
         stage: Shows that training is under way.
         anew: Forget what an interrupted training left in the folder.
@@ -73,9 +73,7 @@ def train_on_ray(
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     }
     try:
-        import ray
-        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
+        ray, ray_train, ray_torch = map(import_module, ("ray", "ray.train", "ray.train.torch"))
     except ModuleNotFoundError as error:
         raise MissingExtraError("training on Ray", "scale") from error
     task = _Task(
@@ -86,24 +84,25 @@ def train_on_ray(
         anew,
         Path.cwd(),
     )
-    with stage(f"train in {workers} Ray workers"), _cluster(workers):
-        there = ray.cluster_resources()
-        gpu = there.get("GPU", 0) >= workers
-        if there.get("CPU", 0) < workers:
-            raise UsageError(
-                f"the Ray cluster has {there.get('CPU', 0):.0f} processors for {workers} workers; "
-                "ask for fewer, or add machines first"
-            )
-        trainer = TorchTrainer(
+    with stage(f"train in {workers} Ray workers"), _cluster(ray):
+        gpu = ray.cluster_resources().get("GPU", 0) >= workers
+        processors = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        trainer = ray_torch.TorchTrainer(
             _work,
             train_loop_config={"task": task},
-            torch_config=TorchConfig(BACKEND[gpu], timeout_s=int(PATIENCE.total_seconds())),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
-            run_config=RunConfig(name="ray", storage_path=str(task.out)),
+            torch_config=ray_torch.TorchConfig(
+                BACKEND[gpu], timeout_s=int(PATIENCE.total_seconds())
+            ),
+            scaling_config=ray_train.ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpu,
+                resources_per_worker={"CPU": _share(processors, workers), "GPU": int(gpu)},
+            ),
+            run_config=ray_train.RunConfig(name="ray", storage_path=str(task.out)),
         )
         try:
             seconds = trainer.fit().return_value
-        except TrainingFailedError as error:
+        except ray_train.TrainingFailedError as error:
             raise _cause(error) from error
         finally:
             # Ray's own bookkeeping; what matters lies beside it.
@@ -113,31 +112,33 @@ def train_on_ray(
 
 
 @contextlib.contextmanager
-def _cluster(workers: int) -> Iterator[None]:
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS", "local")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+def _cluster(ray: Any) -> Iterator[None]:
+    """Connect to the cluster, or start one, unless the caller did."""
+    if ray.is_initialized():
+        yield
+        return
     try:
-        if address == "local":
-            ray.init(
-                address,
-                num_cpus=max(workers, os.cpu_count() or 1),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
-        else:
-            ray.init(address, **quiet)
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
         raise UsageError(
-            f"no Ray cluster answers at RAY_ADDRESS={address}; start it, or unset RAY_ADDRESS to "
-            "use this machine"
+            f"no Ray cluster answers at RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}; start it, or "
+            "unset RAY_ADDRESS to use this machine"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _share(processors: Sequence[float], workers: int) -> int:
+    """Return how many processors each worker can have, given those of each machine."""
+    for share in range(int(sum(processors) // workers), 0, -1):
+        if sum(count // share for count in processors) >= workers:
+            return share
+    raise UsageError(
+        f"the Ray cluster has {sum(processors):.0f} processors for {workers} workers; ask for fewer, "
+        "or add machines first"
+    )
 
 
 def _work(config: dict[str, _Task]) -> dict[str, float] | None:

@@ -104,8 +104,10 @@ def launch(devices: int, nodes: int, arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtraError("training in several workers", "train") from error
     _check_devices(devices)
-    # What the launcher reports is for those who write launchers.
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    # What the launcher reports is for those who write launchers; each of its loggers has a level.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed."):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     # torch would let each worker have one processor, whatever is there.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // devices, 1)))
     with tempfile.TemporaryDirectory(prefix="hilum-") as logs:

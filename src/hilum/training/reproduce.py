@@ -31,7 +31,7 @@ from hilum.model.network import BATCH
 from hilum.networks import FROZEN_BASES
 from hilum.networks.registry import network_spec
 from hilum.training.leaderboard import Leaderboard, Measured, Row, figure_cell, write_leaderboard
-from hilum.training.recipe import FrozenRecipe, Recipe, load_recipe
+from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe, load_recipe
 from hilum.training.train import Stage, train
 from hilum.training.workers import this_worker
 
@@ -322,4 +322,8 @@ def _quick(recipe: Recipe) -> Recipe:
 def _from_random(recipe: Recipe) -> Recipe:
     """Return a recipe that proves its path without weights, and says so."""
     name = f"{recipe.name.removesuffix(' (quick)')} (random weights, quick)"
-    return _quick(recipe).changed({"network.weights": "random", "name": name})
+    changes: dict[str, Any] = {"network.weights": "random", "name": name}
+    if isinstance(recipe, StagedRecipe):
+        # One epoch proves the path as well as two.
+        changes |= {f"stages.{number}.epochs": 1 for number in range(len(recipe.stages))}
+    return _quick(recipe).changed(changes)

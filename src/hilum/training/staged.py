@@ -7,6 +7,7 @@ training that was interrupted goes on from there to the result it would have had
 import json
 import logging
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -195,6 +196,7 @@ def _run_stage(
     )
     tail = Tail(network, cached, pooled=cached == len(network.blocks))
     module = StageModule(tail, plan, validation.truth)
+    module.train()  # Lightning takes a module as it is, and what is frozen must be at rest
     keeper = Keeper(place, options.monitor, options.stopping.patience if options.stopping else None)
     curves = Curves(place, f"{recipe.name}: {options.name}")
     last = place / "last.ckpt"
@@ -205,15 +207,16 @@ def _run_stage(
             callbacks.append(Watcher(watch, options.name))
         trainer = _trainer(recipe, options, place, workers, callbacks)
         try:
-            trainer.fit(
-                module,
-                loader,
-                validation_loader(
-                    held_out, labels, options.batch, rank=workers.rank, world=workers.world
-                ),
-                ckpt_path=last if resumes else None,
-                weights_only=True,
-            )
+            with _interruptible():
+                trainer.fit(
+                    module,
+                    loader,
+                    validation_loader(
+                        held_out, labels, options.batch, rank=workers.rank, world=workers.world
+                    ),
+                    ckpt_path=last if resumes else None,
+                    weights_only=True,
+                )
         finally:
             if workers.is_first:
                 write_text(place / "seconds.json", str(before + time.perf_counter() - start))
@@ -302,6 +305,22 @@ def _seconds_so_far(place: Path) -> float:
         return float(json.loads((place / "seconds.json").read_text()))
     except (OSError, ValueError):
         return 0.0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a training as it ends other commands.
+
+    Lightning makes status 1 of it and switches further interruptions off for the whole process.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ending:
+        if not isinstance(ending.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from ending
 
 
 @contextmanager

@@ -178,10 +178,15 @@ def one_voice(workers: Workers, tell: Callable[[str], None]) -> Iterator[None]:
         tell: Prints an error.
 
     Raises:
-        SystemExit: With status 2, after an error among several workers.
+        SystemExit: With status 2 after an error among several workers, 1 after Ctrl-C, of which
+            their launcher tells.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        if workers.world == 1:
+            raise
+        raise SystemExit(1) from None
     except HilumError as error:
         if workers.world == 1:
             raise
