@@ -27,7 +27,7 @@ $(VENV)/.plain: $(BIN)/python pyproject.toml $(LOCK)
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml $(LOCK)
-	$(UV) pip install --quiet --python $(BIN)/python --constraint $(LOCK) --editable '.[train,kaggle,dev]'
+	$(UV) pip install --quiet --python $(BIN)/python --constraint $(LOCK) --editable '.[train,scale,kaggle,dev]'
 	touch $@ $(VENV)/.plain
 
 # The demo needs one thing more than the plain install: the real DICOM radiographs to screen.

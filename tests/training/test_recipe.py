@@ -95,6 +95,8 @@ aims = ["youden"]
     ("old", "new", "message"),
     [
         ("epochs = 2", "epoch = 2", r"line 16: stages.1.epochs: Field required"),
+        ('kind = "staged"', 'kind = "stage"', r"line 4: kind: must be one of frozen, staged"),
+        ('kind = "staged"\n', "", r"kind: must be one of frozen, staged"),
         ("epochs = 2", "epochs = 0", r"line 19: stages.1.epochs: Input should be greater"),
         (
             "epochs = 2",
@@ -153,6 +155,21 @@ def test_a_search_over_a_field_that_is_not_there_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(STAGED + '\n[search]\n"stages.5.epochs" = { low = 1, high = 3 }\n')
     with pytest.raises(RecipeError, match="search"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"stages.1.optimiser.learning_rte" = { low = 1, high = 2 }', "learning_rte: is no key"),
+        ('"stages.1.optimiser.name" = { choices = ["adam", "adamx"] }', "adamx"),
+        ('"loss.label_smoothing" = { low = 0.0, high = 3.0 }', "label_smoothing"),
+    ],
+)
+def test_a_search_over_what_no_recipe_can_have_is_refused(tmp_path, line, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(STAGED + f"\n[search]\n{line}\n")
+    with pytest.raises(RecipeError, match=message):
         load_recipe(str(path))
 
 

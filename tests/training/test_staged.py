@@ -218,6 +218,110 @@ def test_an_unfinished_training_of_another_recipe_is_not_taken_up(
     assert len(pl.read_csv(tmp_path / "stages/2-all/curves.csv")) == 1
 
 
+def test_a_forced_training_that_stops_is_taken_up_and_the_old_classifier_kept(
+    recipe, phantom_cohort, trained, tmp_path, monkeypatch
+):
+    from hilum.training.callbacks import Keeper
+
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    old, save = (out / "model.hilum").read_bytes(), Keeper.on_train_epoch_end
+
+    def once(self, trainer, module):
+        save(self, trainer, module)
+        raise PlugPulledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "on_train_epoch_end", once)
+        with pytest.raises(PlugPulledError):
+            train(recipe, phantom_cohort, out, command="test", anew=True)
+    assert (out / "model.previous.hilum").read_bytes() == old
+    begun = (out / "stages/0-head/last.ckpt").stat().st_mtime_ns
+    epochs = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Keeper,
+            "on_train_epoch_end",
+            lambda s, t, m: (epochs.append(t.current_epoch), save(s, t, m)),
+        )
+        train(recipe, phantom_cohort, out, command="test", anew=True)
+    assert begun
+    assert epochs[0] == 1, "the first epoch was trained again"
+    assert equal(trained, out)
+
+
+def test_a_folder_has_one_training_at_a_time(recipe, phantom_cohort, tmp_path):
+    from filelock import FileLock
+
+    with (
+        FileLock(tmp_path / ".hilum.lock"),
+        pytest.raises(UsageError, match="another training is at work"),
+    ):
+        train(recipe, phantom_cohort, tmp_path, command="test")
+
+
+def test_foreign_folders_are_never_removed(recipe, phantom_cohort, tmp_path):
+    mine = tmp_path / "stages" / "of-a-play.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="not made by a training of hilum"):
+        train(recipe, phantom_cohort, tmp_path, command="test", anew=True)
+    assert mine.read_text() == "mine"
+
+
+def test_a_cut_short_feature_cache_is_made_again_and_keys_tell_views_apart(recipe, tmp_path, rng):
+    from hilum.networks.export import export_prefix
+    from hilum.training.augmentation import Augmentation
+    from hilum.training.prefix import cached_features
+
+    network, _ = build_network("cnn-9", 2, size=32, weights="random")
+    onnx = export_prefix(network, 2, pooled=False)
+    pixels = rng.integers(0, 256, (20, 32, 32), dtype=np.uint8)
+
+    def features(key="a", views=0, seed=0):
+        return cached_features(
+            onnx, pixels, key, augmentation=Augmentation(rotate=20), views=views, seed=seed,
+            folder=tmp_path,
+        )  # fmt: skip
+
+    [plain] = features()
+    whole = plain.copy()
+    for path in tmp_path.glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:500])
+    assert np.array_equal(features()[0], whole)
+    one, two = features(views=2)
+    assert not np.array_equal(one, two)
+    assert not np.array_equal(one, whole)
+    assert not np.array_equal(features(views=1, seed=1)[0], one)
+    assert len(list(tmp_path.glob("*.npy"))) == 4
+
+
+def test_a_file_system_without_links_keeps_the_best_epoch_too(
+    recipe, phantom_cohort, trained, tmp_path, monkeypatch
+):
+    def no_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_links)
+    train(recipe, phantom_cohort, tmp_path, command="test")
+    assert equal(trained, tmp_path)
+
+
+def test_what_an_earlier_training_learned_from_is_remembered(
+    recipe, phantom_cohort, trained, tmp_path
+):
+    """A split made anew may put into validation what the starting weights have seen."""
+    from hilum.cohort.split import split_parts
+
+    again = split_parts(phantom_cohort, validation=0.3, seed=11, anew=True)
+    earlier = trained / "model.hilum"
+    changes = {"network.weights": str(earlier), "stages.2.epochs": 1}
+    model = train(recipe.changed(changes), again, tmp_path, command="test").model
+    known = set(load(earlier).file.training_radiographs.perceptual_hashes)
+    assert known <= set(model.training_radiographs.perceptual_hashes)
+    assert model.evidence["like_training"] > 10
+
+
 def parts(cohort, recipe, size):
     from hilum.cohort.pixels import cached_pixels
 

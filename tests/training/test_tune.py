@@ -159,7 +159,7 @@ def test_an_interrupted_search_keeps_its_trials_and_tries_the_broken_one_again(
     assert load_recipe(str(out / "best.toml")).name == "tiny-best"
     again = search(recipe, phantom_cohort, out, 4)
     assert [t.settings for t in again.trials] == [t.settings for t in whole.trials]
-    assert not (out / "scratch").exists()
+    assert not (out / ".hilum-scratch").exists()
 
 
 def test_another_recipe_cohort_or_folds_need_another_study(
@@ -223,7 +223,7 @@ def test_a_trial_worse_than_the_median_is_pruned_inside_its_training(
     result = search(recipe, phantom_cohort, tmp_path, 7)
     assert result.counts["pruned"] == 1
     assert rows(tmp_path)[6]["reason"].endswith("at fold 1, stage all, epoch 3")
-    assert not (tmp_path / "scratch").exists()
+    assert not (tmp_path / ".hilum-scratch").exists()
 
 
 def test_what_diverges_or_cannot_be_built_is_pruned_with_its_reason(
@@ -267,7 +267,7 @@ def test_two_workers_share_a_study_and_one_takes_over_what_a_killed_one_leaves(
     killed: list[int] = []
 
     def kill_the_first_at_work():
-        while not list(tmp_path.glob("scratch/*")):
+        while not list(tmp_path.glob(".hilum-scratch/*")):
             time.sleep(0.05)
         running = (t for t in study_of(tmp_path).trials if t.state is TrialState.RUNNING)
         trial = next(t for t in running if "worker" in t.user_attrs)

@@ -17,6 +17,7 @@ from hilum.cli.app import app
 from hilum.errors import HilumError
 from hilum.model import load_model_file
 from hilum.training import load_recipe, train
+from hilum.training.cluster import processors_each
 from hilum.training.workers import Workers, check_shares
 
 # No dropout and no batch normalisation, so that workers share nothing but the batch. The last
@@ -209,6 +210,25 @@ def test_what_cannot_be_shared_is_refused_before_work(
     with pytest.raises(HilumError, match=message):
         raise done.exception
     assert not (place / "refused").exists()
+
+
+def test_without_ray_the_extra_is_named(place, phantom_cohort_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = invoke(place, phantom_cohort_file, "refused", "--ray-workers", "2")
+    with pytest.raises(HilumError, match=r"training on Ray needs .* 'hilum\[scale\]'"):
+        raise done.exception
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers", "each"), [([16], 2, 8), ([4, 16], 4, 4), ([7, 7], 3, 3), ([1, 1], 2, 1)]
+)
+def test_ray_workers_share_the_processors_of_all_machines(machines, workers, each):
+    assert processors_each(machines, workers) == each
+
+
+def test_more_ray_workers_than_processors_are_refused():
+    with pytest.raises(HilumError, match="2 processors for 3 workers"):
+        processors_each([1, 1], 3)
 
 
 def test_a_recipe_without_stages_trains_in_one_process():

@@ -61,13 +61,11 @@ def new(
 ) -> None:
     """Write a recipe of your own, as a copy of another with its comments."""
     from hilum.files import check_new, write_text
-    from hilum.training import load_recipe
     from hilum.training.recipe import copied_recipe
 
     check_new(output, force=force)
     text = copied_recipe(like, name)
     write_text(output, text)
-    load_recipe(str(output))
     note(f"{output}: edit it, check it with `hilum recipe show {output}`, and train it")
 
 
@@ -91,6 +89,7 @@ def sheet(
     from hilum.files import check_new
     from hilum.findings import Part
     from hilum.imaging import read, squash
+    from hilum.networks import network_spec
     from hilum.training import load_recipe
     from hilum.training.recipe import StagedRecipe
 
@@ -103,7 +102,7 @@ def sheet(
     except ModuleNotFoundError as error:
         raise MissingExtraError("drawing an augmentation", "train") from error
     chosen = load_cohort(cohort, root=root).part(Part.TRAIN)
-    side = loaded.network.size or 224
+    side = loaded.network.size or network_spec(loaded.network.name).size or 224
     files: list[Any] = chosen.files()
     rows = np.random.default_rng(seed).permutation(len(files))[:count]
     pixels = np.stack([squash(read(files[row], min_side=side), side) for row in rows])

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WithoutWeights", "reproduce"]
 
-_COLUMNS = (
-    "recipe", "AUC, validation", "AUC, test", "sensitivity, test", "specificity, test", "training",
-    "failed",
-)  # fmt: skip
-
 
 class WithoutWeights(StrEnum):
     """What becomes of a recipe whose starting weights cannot be had."""

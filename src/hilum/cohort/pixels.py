@@ -22,9 +22,9 @@ from hilum.errors import CohortError, HilumError, UsageError
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.imaging import read, squash
 
-__all__ = ["cache_folder", "cached_pixels"]
+__all__ = ["VERSION", "cache_folder", "cached_pixels"]
 
-_VERSION = 1  # of the preprocessing; raise it when `imaging` changes what pixels come out
+VERSION = 1  # of the preprocessing; raise it when `imaging` changes what pixels come out
 _THREADS = 4
 _BLOCK = 256  # radiographs per checksum
 
@@ -83,7 +83,7 @@ def cached_pixels(
 
 
 def _key(cohort: Cohort, size: int) -> str:
-    content = [_VERSION, size, cohort.table["sha256"].to_list()]
+    content = [VERSION, size, cohort.table["sha256"].to_list()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 

@@ -23,7 +23,7 @@ from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
 from hilum.model.network import BATCH
 
-__all__ = ["evaluate_classifier", "predict"]
+__all__ = ["evaluate_classifier", "like_training", "predict"]
 
 _THUMBNAIL = 112  # pixels a side in the gallery of the report
 
@@ -120,7 +120,7 @@ def evaluate_classifier(
             left_out=len(chosen) - len(placed),
             unreadable=_unreadable(cohort, part),
             gate_refuses=_refused_by_gate(classifier, placed, pixels),
-            like_training=_like_training(classifier, placed),
+            like_training=like_training(classifier, placed),
             test_openings=openings,
         ),
         seed=seed,
@@ -149,7 +149,9 @@ def _refused_by_gate(classifier: Classifier, part: Cohort, pixels: NDArray[np.ui
     )
 
 
-def _like_training(classifier: Classifier, part: Cohort) -> int:
+def like_training(classifier: Classifier, part: Cohort) -> int:
+    """Return how many radiographs of a part look like one that the classifier learned from."""
+
     def hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
         return np.array([int(text, 16) for text in texts], dtype=np.uint64)
 

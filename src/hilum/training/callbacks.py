@@ -5,6 +5,7 @@ written beside and renamed, so a kill at any moment leaves the newest whole one.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,17 @@ class Keeper(pl.Callback):
         # All workers take part in saving; the first one writes.
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
             if improved:
                 # The best is in place before the last names it as best, so a kill between the two
                 # only repeats the epoch.
                 linked = self.folder / "best.ckpt.part"
                 linked.unlink(missing_ok=True)
-                os.link(part, linked)
+                try:
+                    os.link(part, linked)
+                except OSError:  # a file system without links
+                    shutil.copyfile(part, linked)
                 linked.replace(self.folder / "best.ckpt")
             part.replace(self.folder / "last.ckpt")
         trainer.should_stop = self._stagnates()

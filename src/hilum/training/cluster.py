@@ -21,7 +21,7 @@ from hilum.training.recipe import StagedRecipe
 from hilum.training.train import Stage, TrainingResult, take_part, train
 from hilum.training.workers import BACKEND, PATIENCE, LostWorkerError, check_shares, this_worker
 
-__all__ = ["train_on_ray"]
+__all__ = ["processors_each", "train_on_ray"]
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def train_on_ray(
             scaling_config=ray_train.ScalingConfig(
                 num_workers=workers,
                 use_gpu=gpu,
-                resources_per_worker={"CPU": _share(processors, workers), "GPU": int(gpu)},
+                resources_per_worker={"CPU": processors_each(processors, workers), "GPU": int(gpu)},
             ),
-            run_config=ray_train.RunConfig(name="ray", storage_path=str(task.out)),
+            run_config=ray_train.RunConfig(name=".hilum-ray", storage_path=str(task.out)),
         )
         try:
             seconds = trainer.fit().return_value
@@ -106,7 +106,7 @@ def train_on_ray(
             raise _cause(error) from error
         finally:
             # Ray's own bookkeeping; what matters lies beside it.
-            shutil.rmtree(task.out / "ray", ignore_errors=True)
+            shutil.rmtree(task.out / ".hilum-ray", ignore_errors=True)
     model = load_model_file(out / "model.hilum")
     return TrainingResult(out / "model.hilum", model.sha256, model, seconds)
 
@@ -130,8 +130,12 @@ def _cluster(ray: Any) -> Iterator[None]:
         ray.shutdown()
 
 
-def _share(processors: Sequence[float], workers: int) -> int:
-    """Return how many processors each worker can have, given those of each machine."""
+def processors_each(processors: Sequence[float], workers: int) -> int:
+    """Return how many processors each worker can have, given those of each machine.
+
+    Raises:
+        UsageError: If there is not one for each.
+    """
     for share in range(int(sum(processors) // workers), 0, -1):
         if sum(count // share for count in processors) >= workers:
             return share

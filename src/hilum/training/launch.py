@@ -96,6 +96,7 @@ def launch(devices: int, nodes: int, arguments: Sequence[str]) -> None:
         SystemExit: If a worker failed, which has said why, or this process was asked to end.
     """
     place = _meeting_place(nodes)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hilum.cohort.pixels import VERSION as PIXELS_VERSION
 from hilum.cohort.pixels import cache_folder
 from hilum.errors import UsageError
 from hilum.files import atomic_path, ensure_folder
@@ -70,27 +72,43 @@ def cached_features(
     base = hashlib.sha256(onnx).hexdigest()
     passes = count * len(pixels)
     found: list[NDArray[np.float16]] = []
-    compiled: Network | None = None
+    network = Network(onnx)
+    # Everything that moves a feature: pixels, network, its arithmetic, and the batches of a view.
+    made_of = [_VERSION, PIXELS_VERSION, base, key, network.precision, version("openvino"), BATCH]
     for view in range(count):
-        content = [_VERSION, base, key, chosen and chosen.model_dump_json(), view]
-        content.append(seed if chosen else None)
+        content = [*made_of, view]
+        content += [chosen.model_dump_json(), seed] if chosen else []
         name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
         path = folder / f"{name}.npy"
         with FileLock(folder / f"{name}.lock"):
-            if not path.is_file():
-                compiled = compiled or Network(onnx)
+            features = _opened(path, len(pixels))
+            if features is None:
                 inputs = _inputs(pixels, chosen, derived_seed(seed, "view", view))
                 _write(
                     path,
-                    compiled,
+                    network,
                     inputs,
                     len(pixels),
                     lambda done, v=view: progress and progress(v * len(pixels) + done, passes),  # type: ignore[misc]
                 )
+                features = _opened(path, len(pixels))
+            if features is None:
+                raise UsageError(
+                    f"the feature cache {path} is damaged as it is written; check the disk"
+                )
             path.touch()
-            found.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            found.append(features)
     _trim(folder)
     return tuple(found)
+
+
+def _opened(path: Path, count: int) -> NDArray[np.float16] | None:
+    """Map a cache, or return None where it is absent or cut short."""
+    try:
+        features: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return features if features.dtype == np.float16 and len(features) == count else None
 
 
 def _inputs(

@@ -18,6 +18,7 @@ from hilum.evaluation import (
     fit_calibration,
     parse_aim,
 )
+from hilum.evaluation.evaluate import like_training
 from hilum.findings import Part
 from hilum.model import Classifier, ModelFile
 from hilum.model.network import BATCH
@@ -101,6 +102,7 @@ def prove(
             part=Part.VALIDATION,
             phantom=draft.provenance.phantom,
             left_out=draft.provenance.left_out[str(Part.VALIDATION)],
+            like_training=like_training(classifier, validation.cohort),
         ),
         seed=recipe.seed,
         other_points=points,

@@ -196,7 +196,12 @@ def copied_recipe(name: str, new_name: str) -> str:
     if not re.fullmatch(r"[\w. -]+", new_name):
         raise RecipeError(f"'{new_name}' is no name for a recipe; use letters, digits and -")
     text = recipe_path(name).read_text(encoding="utf-8")
-    return re.sub(r"(?m)^name = .*$", f'name = "{new_name}"', text, count=1)
+    top, bracket, tables = text.partition("\n[")
+    top, count = re.subn(r"(?m)^\s*name\s*=.*$", f'name = "{new_name}"', top, count=1)
+    copied = top + bracket + tables
+    if not count or tomllib.loads(copied)["name"] != new_name:
+        raise RecipeError(f'the name in {name} cannot be found; write it as a line: name = "..."')
+    return copied
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -237,15 +242,45 @@ def _put(content: dict[str, Any], path: str, value: Any, where: str) -> None:
 
 def _validated(content: dict[str, Any], where: str, text: str | None = None) -> Recipe:
     try:
-        return _ADAPTER.validate_python(content)
+        recipe = _ADAPTER.validate_python(content)
+        if isinstance(recipe, StagedRecipe):
+            _check_search(recipe)
+        return recipe
     except ValidationError as error:
         problems = "; ".join(_problem(problem, text) for problem in error.errors())
         raise RecipeError(f"the recipe {where} does not hold: {problems}") from error
 
 
+def _check_search(recipe: StagedRecipe) -> None:
+    """Refuse a search over fields or values that no recipe can have.
+
+    Values that only do not go together with others are allowed; a search finds that out.
+
+    Raises:
+        RecipeError: Naming the field.
+    """
+    for path, field in recipe.search.items():
+        tried = field.choices if isinstance(field, Choices) else (field.low, field.high)
+        for value in tried:
+            content = {**recipe.model_dump(mode="json"), "search": {}}
+            _put(content, path, value, recipe.name)
+            try:
+                _ADAPTER.validate_python(content)
+            except ValidationError as error:
+                for problem in error.errors():
+                    if [str(part) for part in problem["loc"][1:]] == path.split("."):
+                        raise RecipeError(
+                            f"the recipe {recipe.name} does not hold: search: "
+                            f"{_problem(problem, None)} (for {value!r})"
+                        ) from error
+
+
 def _problem(problem: Any, text: str | None) -> str:
     # The first part of a place is the kind that the union chose, which is no key of the file.
-    kind, *place = problem["loc"]
+    kind, *place = problem["loc"] or ("",)
+    if problem["type"].startswith("union_tag"):
+        line = line_of(text, ("kind",)) if text else None
+        return f"{f'line {line}: ' if line else ''}kind: must be one of {', '.join(_KINDS)}"
     if kind not in _KINDS:
         kind, place = "staged", [kind, *place]
     place = [part for part in place if part not in ("Range", "Choices")]

@@ -38,7 +38,8 @@ from hilum.training.workers import this_worker
 __all__ = ["QUICK_EPOCHS", "QUICK_SIDE", "Wishes", "reproduce"]
 
 QUICK_EPOCHS = 2  # of each stage, at most
-QUICK_SIDE = 96  # pixels, at most; Inception V3 needs the most of all networks, 75
+QUICK_SIDE = 96  # pixels, at most
+_PATH_SIDE = 80  # pixels, to prove a path; Inception V3 needs the most of all networks, 75
 
 _MODEL = "model.hilum"  # as `train` names it
 _SEED = 0  # of every bootstrap, so that intervals compare
@@ -207,7 +208,8 @@ class _Bench:
         except ModelError:
             return False
         said = {key: value for key, value in origin.recipe.items() if key != "chosen"}
-        return said == recipe.model_dump(mode="json") and origin.cohort_sha256 == self._digest
+        known = (said, origin.cohort_sha256, origin.hilum_version)
+        return known == (recipe.model_dump(mode="json"), self._digest, __version__)
 
     def _measured(self, name: str, classifier: Classifier, part: Part, folder: Path) -> Measured:
         """Measure a part, unless its evidence is there already."""
@@ -324,6 +326,7 @@ def _from_random(recipe: Recipe) -> Recipe:
     name = f"{recipe.name.removesuffix(' (quick)')} (random weights, quick)"
     changes: dict[str, Any] = {"network.weights": "random", "name": name}
     if isinstance(recipe, StagedRecipe):
-        # One epoch proves the path as well as two.
+        # One epoch on fewer pixels proves the path as well.
         changes |= {f"stages.{number}.epochs": 1 for number in range(len(recipe.stages))}
+        changes["network.size"] = _PATH_SIDE
     return _quick(recipe).changed(changes)

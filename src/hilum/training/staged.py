@@ -110,10 +110,14 @@ def train_stages(
                     with atomic_path(weights) as temporary:
                         save_file(_contiguous(network.state_dict()), temporary)
                     write_text(report, json.dumps(asdict(result), indent=2))
-                    for name in ("last.ckpt", "best.ckpt", "seconds.json"):
-                        (place / name).unlink(missing_ok=True)
+                    _tidy(place)
             except (OSError, RuntimeError) as error:
                 # torch reports a full disk as a RuntimeError of its own writer.
+                if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error).lower():
+                    raise UsageError(
+                        f"stage {options.name} needs more memory than there is; make its batch or "
+                        f"network.size smaller, such as --set stages.{number}.batch={options.batch // 2}"
+                    ) from error
                 if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
                     raise UsageError(
                         f"{place} cannot be written ({error}); free space there and run the same "
@@ -124,9 +128,16 @@ def train_stages(
         else:
             if workers.is_first:
                 network.load_state_dict(load_file(weights))
+                _tidy(place)
             reports.append(StageReport(**json.loads(done)))
         workers.share(network)
     return reports
+
+
+def _tidy(place: Path) -> None:
+    """Remove what only an unfinished stage needs."""
+    for name in ("last.ckpt", "best.ckpt", "seconds.json"):
+        (place / name).unlink(missing_ok=True)
 
 
 def check_room(network: RadiographNetwork, folder: Path) -> None:
@@ -277,10 +288,7 @@ def _trainer(
         accelerator="auto",
         devices=workers.per_node,
         num_nodes=workers.nodes,
-        # The launcher named the workers by torchrun's variables, whatever else runs around it.
-        strategy=DDPStrategy(cluster_environment=TorchElasticEnvironment())
-        if workers.world > 1
-        else "auto",
+        strategy=DDPStrategy(cluster_environment=_Launched()) if workers.world > 1 else "auto",
         precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
         max_epochs=options.epochs,
         gradient_clip_val=options.optimiser.clip,
@@ -293,6 +301,13 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+class _Launched(TorchElasticEnvironment):
+    """What the launcher's variables say, whatever else runs around it."""
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Let machines have different numbers of workers."""
 
 
 def _contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

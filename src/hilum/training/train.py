@@ -6,7 +6,6 @@ points and gives the evidence inside the file. The test part is not touched.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +21,7 @@ from hilum._version import __version__
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.split import check_parts_apart
 from hilum.cohort.table import Cohort
-from hilum.errors import MissingExtraError, UsageError
+from hilum.errors import MissingExtraError
 from hilum.evaluation import openings_of
 from hilum.files import ensure_folder, write_text
 from hilum.findings import Part
@@ -37,6 +36,7 @@ from hilum.model.schema import (
     TrainingRadiographs,
 )
 from hilum.networks import FROZEN_BASES, join_linear_head
+from hilum.training.folder import taken_up
 from hilum.training.frozen import embed, fit_head
 from hilum.training.prove import Validation, prove
 from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe
@@ -250,14 +250,13 @@ def _train_together(
     """
     workers = this_worker()
     check_shares(recipe, workers.world)
-    if workers.is_first:
-        _take_up(recipe, parts.cohort, out, anew=anew)
     try:
         from hilum.networks.weights import build_network
         from hilum.training.staged import Radiographs, train_stages
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"the recipe {recipe.name}", "train") from error
-    with joined(workers):
+    folder = taken_up(recipe, parts.cohort, out, anew=anew) if workers.is_first else nullcontext()
+    with folder, joined(workers):
         workers.told(None)  # what lies in the folder changed until here
         choice = recipe.network
         network, weights = build_network(
@@ -288,29 +287,17 @@ def _digest(cohort: Cohort) -> str:
     return hashlib.sha256(json.dumps(cohort.table["sha256"].to_list()).encode()).hexdigest()
 
 
-def _take_up(recipe: Recipe, cohort: Cohort, out: Path, *, anew: bool) -> None:
-    """Go on only with what the same recipe on the same cohort left in the folder."""
-    about = out / "run.json"
-    wanted = {"recipe": recipe.digest(), "cohort": cohort.digest(), "version": __version__}
-    if anew:
-        shutil.rmtree(out / "stages", ignore_errors=True)
-        shutil.rmtree(out / "tensorboard", ignore_errors=True)
-    elif (out / "stages").is_dir():
-        try:
-            left = json.loads(about.read_text())
-        except (OSError, ValueError):
-            left = None
-        if left != wanted:
-            raise UsageError(
-                f"{out} holds an unfinished training of another recipe, cohort or version; choose "
-                "another folder, or add --force to start anew there"
-            )
-    write_text(about, json.dumps(wanted, indent=2))
+def _earlier(recipe: Recipe) -> ModelFile | None:
+    """Return the classifier that a training started from, if it did."""
+    if isinstance(recipe, FrozenRecipe) or not recipe.network.weights.endswith(".hilum"):
+        return None
+    return load_model_file(Path(recipe.network.weights))
 
 
 def _draft(recipe: Recipe, parts: _Parts, fitted: _Fitted, command: str) -> ModelFile:
     labels = Labels(task=recipe.task, findings=recipe.task.labels)
     used = {Part.TRAIN: parts.learning, Part.VALIDATION: parts.validation}
+    earlier = _earlier(recipe)
     return ModelFile(
         network=fitted.network,
         labels=labels,
@@ -332,13 +319,17 @@ def _draft(recipe: Recipe, parts: _Parts, fitted: _Fitted, command: str) -> Mode
             radiographs={str(part): len(cohort) for part, cohort in used.items()},
             patients={str(part): len(np.unique(c.patients)) for part, c in used.items()},
             left_out=parts.left_out,
-            phantom=parts.cohort.phantom,
+            phantom=parts.cohort.phantom or bool(earlier and earlier.provenance.phantom),
             network=fitted.name,
             network_weights=fitted.weights,
             test_openings=openings_of(parts.cohort),
         ),
         training_radiographs=TrainingRadiographs(
-            perceptual_hashes=tuple(parts.learning.table["phash"])
+            # What the starting classifier had learned from, this one has learned from too.
+            perceptual_hashes=(
+                *parts.learning.table["phash"],
+                *(earlier.training_radiographs.perceptual_hashes if earlier else ()),
+            )
         ),
         evidence={},
         card="",

@@ -245,7 +245,7 @@ def _job(
         fold=patient_folds(labels, persons(train.table), options.folds, recipe.seed),
         place=place,
         trials=options.trials,
-        scratch=out.resolve() / "scratch",
+        scratch=out.resolve() / ".hilum-scratch",
     )
 
 

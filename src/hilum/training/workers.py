@@ -111,6 +111,8 @@ def gathered(tensor: "Tensor", world: int) -> "Tensor":
 
 def this_worker() -> Workers:
     """Return which worker this process is, from the environment that its launcher made."""
+    if "RANK" not in os.environ:
+        return Workers()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     return Workers(
         rank=int(os.environ.get("RANK", "0")),
