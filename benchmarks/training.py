@@ -78,9 +78,9 @@ def frozen_part(
         )  # fmt: skip
         pixels = np.stack([squash(read(f, min_side=network.size), network.size) for f in files])
         truth = np.arange(len(files)) % 2
-        part = Radiographs(pixels, truth, f"{title}{len(files)}")
+        part = Radiographs(pixels, truth, [str(file) for file in files])
         count = len(files) // 4
-        few = Radiographs(pixels[:count], truth[:count], f"{title} few")
+        few = Radiographs(pixels[:count], truth[:count], [str(file) for file in files[:count]])
         start = time.perf_counter()
         train_stages(
             network, recipe, part, few, scratch / f"{name}-{stage}-{way}", workers=Workers(),

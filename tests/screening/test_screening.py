@@ -192,7 +192,7 @@ def test_overlays_are_not_read_as_radiographs(classifier, mixed, tmp_path):
     drawn = write_overlay(tmp_path / "maps", 1, row.name, row.picture, row.reading, 5.0)
     (again,) = screen(classifier, find_inputs([str(drawn)]))
     assert again.status == "unreadable"
-    assert "heat map that hilum drew" in again.reason
+    assert "picture that hilum drew" in again.reason
 
 
 def test_a_long_name_gets_an_overlay_too(classifier, mixed, tmp_path):

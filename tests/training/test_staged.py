@@ -328,7 +328,9 @@ def parts(cohort, recipe, size):
     found = []
     for part in (Part.TRAIN, Part.VALIDATION):
         chosen, truth = cohort.part(part).for_task(recipe.task)
-        found.append(Radiographs(cached_pixels(chosen, size), truth, str(part)))
+        found.append(
+            Radiographs(cached_pixels(chosen, size), truth, chosen.table["sha256"].to_list())
+        )
     return found
 
 

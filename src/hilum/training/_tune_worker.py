@@ -3,15 +3,12 @@
 Any number of workers, in any process on any machine, run this on the same study.
 """
 
-import hashlib
-import json
 import multiprocessing
 import os
 import platform
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,6 @@ from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import HilumError, RecipeError
 from hilum.files import ensure_folder
-from hilum.networks.weights import build_network
 from hilum.training._tune_study import (
     FINISHED,
     StudyPlace,
@@ -36,8 +32,9 @@ from hilum.training._tune_study import (
     quiet,
 )
 from hilum.training.batches import derived_seed
+from hilum.training.progress import silent
 from hilum.training.recipe import StagedRecipe
-from hilum.training.staged import Radiographs, train_stages
+from hilum.training.staged import Radiographs, starting_network, train_stages
 from hilum.training.stages import Choices
 from hilum.training.workers import Workers
 
@@ -176,7 +173,7 @@ class _Objective:
         self, trial: optuna.Trial, recipe: StagedRecipe, fold: int, before: list[float]
     ) -> float:
         """Return the figure of one fold; `before` has those of the folds before it."""
-        choice, monitor = recipe.network, self.job.recipe.stages[-1].monitor
+        monitor = self.job.recipe.stages[-1].monitor
         names = [stage.name for stage in recipe.stages]
 
         def watch(stage: str, epoch: int, figures: dict[str, float]) -> None:
@@ -189,15 +186,7 @@ class _Objective:
                 trial.set_user_attr("reason", reason)
                 raise optuna.TrialPruned(reason)
 
-        network, _ = build_network(
-            choice.name,
-            len(recipe.task.labels),
-            size=choice.size,
-            options=choice.options,
-            head=choice.head,
-            weights=choice.weights,
-            seed=recipe.seed,
-        )
+        network, _ = starting_network(recipe)
         held_out = self.job.fold == fold
         folder = ensure_folder(self.job.scratch)
         with tempfile.TemporaryDirectory(prefix=f"{trial.number}-{fold}-", dir=folder) as scratch:
@@ -208,7 +197,7 @@ class _Objective:
                 self._radiographs(held_out, network.size),
                 Path(scratch),
                 workers=Workers(),
-                stage=_silent,
+                stage=silent,
                 watch=watch,
             )
         return reports[-1].figures[monitor]
@@ -217,8 +206,7 @@ class _Objective:
         if side not in self._pixels:
             self._pixels[side] = cached_pixels(self.job.train, side)
         digests = self.job.train.table["sha256"].to_numpy()[rows].tolist()
-        key = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-        return Radiographs(self._pixels[side][rows], self.job.truth[rows], key)
+        return Radiographs(self._pixels[side][rows], self.job.truth[rows], digests)
 
 
 def _run_one(study: optuna.Study, objective: _Objective) -> None:
@@ -246,7 +234,3 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise KeyboardInterrupt
-
-
-def _silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    return nullcontext(lambda _done, _total: None)

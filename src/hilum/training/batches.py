@@ -58,6 +58,11 @@ class Examples:
         tensor = torch.from_numpy(taken)
         return tensor[:, None].float() / 255 if self.pictures else tensor.float()
 
+    def targets(self, rows: NDArray[np.int64], labels: int) -> Tensor:
+        """Return 1 for the label of each row and 0 elsewhere, shape (n, labels), float32."""
+        truth = torch.from_numpy(self.truth[rows])
+        return torch.nn.functional.one_hot(truth, labels).float()
+
     @property
     def pictures(self) -> bool:
         """Whether the inputs are radiographs and no features."""
@@ -102,8 +107,7 @@ class _Training(Dataset[Batch]):
             seed = derived_seed(self._seed, "augment", epoch, number)
             draws = draw(self._augmentation, len(rows), seed=seed)
             inputs = augment(inputs, draws.rows(self._share), self._augmentation)
-        truth = torch.from_numpy(self._examples.truth[share])
-        return inputs, torch.nn.functional.one_hot(truth, self._labels).float()
+        return inputs, self._examples.targets(share, self._labels)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
@@ -192,8 +196,7 @@ class _Validation(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         rows = self._rows[number * self._batch : (number + 1) * self._batch]
         inputs = self._examples.rows(rows, view=0)
-        truth = torch.from_numpy(self._examples.truth[rows])
-        return inputs, torch.nn.functional.one_hot(truth, self._labels).float()
+        return inputs, self._examples.targets(rows, self._labels)
 
 
 def validation_loader(

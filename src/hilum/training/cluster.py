@@ -17,8 +17,9 @@ from typing import Any, cast
 from hilum.cohort.table import Cohort
 from hilum.errors import HilumError, MissingExtraError, UsageError
 from hilum.model import load_model_file
+from hilum.training.progress import Stage
 from hilum.training.recipe import StagedRecipe
-from hilum.training.train import Stage, TrainingResult, take_part, train
+from hilum.training.train import TrainingResult, take_part, train
 from hilum.training.workers import BACKEND, PATIENCE, LostWorkerError, check_shares, this_worker
 
 __all__ = ["processors_each", "train_on_ray"]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from hilum.cohort.table import Cohort
 from hilum.errors import HilumError, MissingExtraError, RecipeError, UsageError
+from hilum.training.progress import Stage
 from hilum.training.recipe import Recipe, StagedRecipe
-from hilum.training.train import Stage, TrainingResult, take_part, train
+from hilum.training.train import TrainingResult, take_part, train
 from hilum.training.workers import check_shares, this_worker
 
 __all__ = ["launch", "train_in_workers"]

@@ -31,8 +31,9 @@ from hilum.model.network import BATCH
 from hilum.networks import FROZEN_BASES
 from hilum.networks.registry import network_spec
 from hilum.training.leaderboard import Leaderboard, Measured, Row, figure_cell, write_leaderboard
+from hilum.training.progress import Stage
 from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe, load_recipe
-from hilum.training.train import Stage, train
+from hilum.training.train import train
 from hilum.training.workers import this_worker
 
 __all__ = ["QUICK_EPOCHS", "QUICK_SIDE", "Wishes", "reproduce"]

@@ -4,53 +4,54 @@ A stage's folder holds its newest checkpoint while it runs, and its chosen weigh
 training that was interrupted goes on from there to the result it would have had.
 """
 
+import hashlib
 import json
-import logging
 import shutil
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 
 from hilum.errors import UsageError
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.networks.export import export_prefix
 from hilum.networks.network import RadiographNetwork, trainable
+from hilum.networks.weights import build_network
 from hilum.training._memory import keep_freed_memory
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
-from hilum.training.callbacks import Average, Curves, Keeper, Steps, Watch, Watcher, load_weights
+from hilum.training.callbacks import Curves, Keeper, Steps, Watch, Watcher, load_weights
 from hilum.training.module import Plan, StageModule, Tail, class_weights
 from hilum.training.prefix import cached_features
+from hilum.training.progress import Stage
 from hilum.training.recipe import StagedRecipe
 from hilum.training.stages import StageOptions
+from hilum.training.trainer import interruptible, make_trainer, quiet
 from hilum.training.workers import Workers
 
-__all__ = ["Radiographs", "StageReport", "train_stages"]
+__all__ = ["Radiographs", "StageReport", "starting_network", "train_stages"]
 
-# Shows a named stage while it runs and takes (done, total).
-Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+# How torch says that memory is short where it has no class for it.
+_NO_MEMORY = ("not enough memory", "can't allocate memory")
 
 
 @dataclass(frozen=True)
 class Radiographs:
-    """One part of a cohort, decoded."""
+    """Radiographs to learn from or to validate on, decoded."""
 
     pixels: NDArray[np.uint8]  # (n, size, size)
     truth: NDArray[np.int64]  # label index of each
-    key: str  # digest of what is in `pixels`, for caches
+    sha256: Sequence[str]  # of each file
+
+    @property
+    def key(self) -> str:
+        """Digest of which radiographs these are, in order, for caches."""
+        return hashlib.sha256(json.dumps(list(self.sha256)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,25 @@ class StageReport:
     seconds: float  # of all its runs together, features included
     trained_parameters: int
     cached_blocks: int  # blocks that ran once instead of every epoch
+
+
+def starting_network(recipe: StagedRecipe) -> tuple[RadiographNetwork, str]:
+    """Return a recipe's network with its starting weights, and where these came from.
+
+    Raises:
+        RecipeError: If the network cannot be made so.
+        WeightsError: If the weights cannot be had or do not fit.
+    """
+    choice = recipe.network
+    return build_network(
+        choice.name,
+        len(recipe.task.labels),
+        size=choice.size,
+        options=choice.options,
+        head=choice.head,
+        weights=choice.weights,
+        seed=recipe.seed,
+    )
 
 
 def train_stages(
@@ -113,7 +133,9 @@ def train_stages(
                     _tidy(place)
             except (OSError, RuntimeError) as error:
                 # torch reports a full disk as a RuntimeError of its own writer.
-                if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error).lower():
+                if isinstance(error, torch.OutOfMemoryError) or any(
+                    words in str(error) for words in _NO_MEMORY
+                ):
                     raise UsageError(
                         f"stage {options.name} needs more memory than there is; make its batch or "
                         f"network.size smaller, such as --set stages.{number}.batch={options.batch // 2}"
@@ -212,13 +234,13 @@ def _run_stage(
     curves = Curves(place, f"{recipe.name}: {options.name}")
     last = place / "last.ckpt"
     resumes = workers.told(last.is_file())
-    with stage(f"train {options.name}") as progress, _quiet(), torch.random.fork_rng(devices=[]):
+    with stage(f"train {options.name}") as progress, quiet(), torch.random.fork_rng(devices=[]):
         callbacks: list[pl.Callback] = [curves, keeper, Steps(progress)]
         if watch:
             callbacks.append(Watcher(watch, options.name))
-        trainer = _trainer(recipe, options, place, workers, callbacks)
+        trainer = make_trainer(recipe, options, place, workers, callbacks)
         try:
-            with _interruptible():
+            with interruptible():
                 trainer.fit(
                     module,
                     loader,
@@ -274,42 +296,6 @@ def _features(
     return sets[0], sets[1]
 
 
-def _trainer(
-    recipe: StagedRecipe,
-    options: StageOptions,
-    place: Path,
-    workers: Workers,
-    callbacks: list[pl.Callback],
-) -> pl.Trainer:
-    if options.optimiser.average is not None:
-        callbacks = [Average(options.optimiser.average), *callbacks]
-    return pl.Trainer(
-        default_root_dir=place,
-        accelerator="auto",
-        devices=workers.per_node,
-        num_nodes=workers.nodes,
-        strategy=DDPStrategy(cluster_environment=_Launched()) if workers.world > 1 else "auto",
-        precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
-        max_epochs=options.epochs,
-        gradient_clip_val=options.optimiser.clip,
-        logger=TensorBoardLogger(place.parent.parent / "tensorboard", name="", version=place.name),
-        callbacks=callbacks,
-        log_every_n_steps=10,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-
-
-class _Launched(TorchElasticEnvironment):
-    """What the launcher's variables say, whatever else runs around it."""
-
-    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Let machines have different numbers of workers."""
-
-
 def _contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     # safetensors refuses channels_last strides.
     return {name: tensor.contiguous().cpu() for name, tensor in state.items()}
@@ -320,36 +306,3 @@ def _seconds_so_far(place: Path) -> float:
         return float(json.loads((place / "seconds.json").read_text()))
     except (OSError, ValueError):
         return 0.0
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a training as it ends other commands.
-
-    Lightning makes status 1 of it and switches further interruptions off for the whole process.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as ending:
-        if not isinstance(ending.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from ending
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice on hardware and loaders from between our own lines."""
-    logger = logging.getLogger("pytorch_lightning")
-    level: Any = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning.*")
-            warnings.filterwarnings("ignore", message=".*num_workers.*|.*eval mode.*")
-            # Two ways to write the strides of one input channel.
-            warnings.filterwarnings("ignore", message="Grad strides do not match")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -4,11 +4,9 @@ The train part is learned from; the validation part chooses epochs, calibrates, 
 points and gives the evidence inside the file. The test part is not touched.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +36,7 @@ from hilum.model.schema import (
 from hilum.networks import FROZEN_BASES, join_linear_head
 from hilum.training.folder import taken_up
 from hilum.training.frozen import embed, fit_head
+from hilum.training.progress import Stage, silent
 from hilum.training.prove import Validation, prove
 from hilum.training.recipe import FrozenRecipe, Recipe, StagedRecipe
 from hilum.training.workers import check_shares, joined, this_worker
@@ -46,10 +45,7 @@ if TYPE_CHECKING:
     from hilum.networks.network import RadiographNetwork
     from hilum.training.staged import StageReport
 
-__all__ = ["Stage", "TrainingResult", "take_part", "train"]
-
-# Shows a named stage while it runs and takes (done, total).
-Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+__all__ = ["TrainingResult", "take_part", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +107,13 @@ class _Clock:
         return learning, validation
 
 
-def _silent(_: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    return nullcontext(lambda _done, _total: None)
-
-
 def train(
     recipe: Recipe,
     cohort: Cohort,
     out: Path,
     *,
     command: str,
-    stage: Stage = _silent,
+    stage: Stage = silent,
     anew: bool = False,
 ) -> TrainingResult:
     """Train a classifier and write `model.hilum` and `recipe.json` into a folder.
@@ -178,7 +170,7 @@ def take_part(recipe: StagedRecipe, cohort: Cohort, out: Path, *, anew: bool = F
         HilumError: As `train` does.
     """
     check_parts_apart(cohort)
-    _train_together(recipe, _parts(recipe, cohort), out, _Clock(_silent), _silent, anew=anew)
+    _train_together(recipe, _parts(recipe, cohort), out, _Clock(silent), silent, anew=anew)
 
 
 def _parts(recipe: Recipe, cohort: Cohort) -> _Parts:
@@ -251,40 +243,26 @@ def _train_together(
     workers = this_worker()
     check_shares(recipe, workers.world)
     try:
-        from hilum.networks.weights import build_network
-        from hilum.training.staged import Radiographs, train_stages
+        from hilum.training.staged import Radiographs, starting_network, train_stages
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"the recipe {recipe.name}", "train") from error
     folder = taken_up(recipe, parts.cohort, out, anew=anew) if workers.is_first else nullcontext()
     with folder, joined(workers):
         workers.told(None)  # what lies in the folder changed until here
-        choice = recipe.network
-        network, weights = build_network(
-            choice.name,
-            len(recipe.task.labels),
-            size=choice.size,
-            options=choice.options,
-            head=choice.head,
-            weights=choice.weights,
-            seed=recipe.seed,
-        )
+        network, weights = starting_network(recipe)
         pixels, held_out = clock.decode(parts, network.size)
         start = time.perf_counter()
         reports = train_stages(
             network,
             recipe,
-            Radiographs(pixels, parts.learning_truth, _digest(parts.learning)),
-            Radiographs(held_out, parts.truth, _digest(parts.validation)),
+            Radiographs(pixels, parts.learning_truth, parts.learning.table["sha256"].to_list()),
+            Radiographs(held_out, parts.truth, parts.validation.table["sha256"].to_list()),
             out,
             workers=workers,
             stage=stage,
         )
     clock.seconds["train"] = round(time.perf_counter() - start, 2)
     return network, weights, reports, held_out
-
-
-def _digest(cohort: Cohort) -> str:
-    return hashlib.sha256(json.dumps(cohort.table["sha256"].to_list()).encode()).hexdigest()
 
 
 def _earlier(recipe: Recipe) -> ModelFile | None:

@@ -7,7 +7,6 @@ was chosen for its figure; what it is worth, `hilum train` and `hilum evaluate` 
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from hilum.errors import MissingExtraError, RecipeError, UsageError
 from hilum.files import ensure_folder
 from hilum.findings import Part
 from hilum.networks.registry import network_spec
+from hilum.training.progress import Stage, silent
 from hilum.training.recipe import Recipe, StagedRecipe
 from hilum.training.stages import Range
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from hilum.training._tune_worker import Job
 
 __all__ = ["Trial", "TuneOptions", "TuneResult", "shown_storage", "tune"]
-
-# Shows a named stage while it runs and takes (done, total).
-Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 # Trials are compared by one figure on the same folds, which the other fields would change.
 _SEARCHABLE = ("network", "stages", "loss", "augmentation", "precision")
@@ -84,7 +81,7 @@ def tune(
     options: TuneOptions,
     *,
     command: str,
-    stage: Stage = lambda _: nullcontext(lambda _done, _total: None),
+    stage: Stage = silent,
 ) -> TuneResult:
     """Search a recipe's declared fields and write the best recipe and what led to it.
 
