@@ -22,8 +22,9 @@ import torch
 from hilum.cohort.phantom import draw_phantom
 from hilum.findings import Finding
 from hilum.imaging import read, squash
-from hilum.training.augment import augment, draw
+from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
+from hilum.training.draws import draw
 
 USUAL = {
     "rotate": 10.0,

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 torch = pytest.importorskip("torch")
 
-from hilum.training.augment import BEST_JPEG, Draws, augment, draw  # noqa: E402
+from hilum.training.augment import augment  # noqa: E402
 from hilum.training.augmentation import Augmentation  # noqa: E402
+from hilum.training.draws import BEST_JPEG, Draws, draw  # noqa: E402
 
 EVERYTHING = Augmentation(
     rotate=15,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hilum.training.augment import augment, draw
+from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
+from hilum.training.draws import draw
 
 __all__ = ["Batch", "Examples", "derived_seed", "training_loader", "validation_loader"]
 

@@ -23,9 +23,10 @@ from hilum.cohort.pixels import cache_folder
 from hilum.errors import UsageError
 from hilum.files import atomic_path, ensure_folder
 from hilum.model.network import BATCH, Network
-from hilum.training.augment import augment, draw
+from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
 from hilum.training.batches import derived_seed
+from hilum.training.draws import draw
 
 __all__ = ["cached_features"]
 

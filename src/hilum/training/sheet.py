@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from hilum.files import atomic_path
 from hilum.findings import RESEARCH_USE
 from hilum.imaging import DRAWN_BY_HILUM
-from hilum.training.augment import BEST_JPEG, Draws, augment, draw
+from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
+from hilum.training.draws import BEST_JPEG, Draws, draw
 
 __all__ = ["RANDOM_COLUMNS", "draw_sheet"]
 
