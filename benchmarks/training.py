@@ -27,8 +27,8 @@ from hilum.training.workers import Workers
 
 # Recipe, stage, what it trains, and radiographs: as many as the plain way trains in a few minutes.
 STAGES = {
-    "VGG16, feature extraction (001-vgg16)": ("001-vgg16", 0, "head", 32),
-    "Inception V3, frozen (000-inception-v3)": ("000-inception-v3", 0, "head", 96),
+    "VGG16, feature extraction (001-vgg16)": ("001-vgg16", 0, "head", 96),
+    "Inception V3, frozen (000-inception-v3)": ("000-inception-v3", 0, "head", 480),
     "EfficientNet-Lite0, last two blocks": ("two-stage", 1, "last-blocks:2", 768),
 }
 
@@ -60,6 +60,7 @@ def frozen_part(
         recipe = load_recipe(name)
         recipe = recipe.changed(
             {
+                "search": {},
                 "stages": [
                     {
                         **recipe.stages[stage].model_dump(mode="json"),
@@ -69,7 +70,7 @@ def frozen_part(
                         "augment": False,
                         "stopping": None,
                     }
-                ]
+                ],
             }
         )
         network, _ = build_network(
@@ -78,9 +79,10 @@ def frozen_part(
         )  # fmt: skip
         pixels = np.stack([squash(read(f, min_side=network.size), network.size) for f in files])
         truth = np.arange(len(files)) % 2
-        part = Radiographs(pixels, truth, [str(file) for file in files])
+        names = np.array([str(file) for file in files])
+        part = Radiographs(pixels, truth, names.tolist(), names)
         count = len(files) // 4
-        few = Radiographs(pixels[:count], truth[:count], [str(file) for file in files[:count]])
+        few = Radiographs(pixels[:count], truth[:count], names[:count].tolist(), names[:count])
         start = time.perf_counter()
         train_stages(
             network, recipe, part, few, scratch / f"{name}-{stage}-{way}", workers=Workers(),

@@ -21,7 +21,8 @@ from hilum.model import load
 from hilum.networks.weights import build_network
 from hilum.training import load_recipe, train
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
-from hilum.training.module import class_weights, validation_figures
+from hilum.training.figures import validation_figures
+from hilum.training.module import class_weights
 from hilum.training.staged import Radiographs, train_stages
 from hilum.training.workers import Workers
 
@@ -328,9 +329,7 @@ def parts(cohort, recipe, size):
     found = []
     for part in (Part.TRAIN, Part.VALIDATION):
         chosen, truth = cohort.part(part).for_task(recipe.task)
-        found.append(
-            Radiographs(cached_pixels(chosen, size), truth, chosen.table["sha256"].to_list())
-        )
+        found.append(Radiographs.of(chosen, truth, cached_pixels(chosen, size)))
     return found
 
 

@@ -205,8 +205,13 @@ class _Objective:
     def _radiographs(self, rows: NDArray[np.bool_], side: int) -> Radiographs:
         if side not in self._pixels:
             self._pixels[side] = cached_pixels(self.job.train, side)
-        digests = self.job.train.table["sha256"].to_numpy()[rows].tolist()
-        return Radiographs(self._pixels[side][rows], self.job.truth[rows], digests)
+        table = self.job.train.table
+        return Radiographs(
+            self._pixels[side][rows],
+            self.job.truth[rows],
+            table["sha256"].to_numpy()[rows].tolist(),
+            self.job.train.patients[rows],
+        )
 
 
 def _run_one(study: optuna.Study, objective: _Objective) -> None:

@@ -13,18 +13,20 @@ from torch.nn import functional
 
 from hilum.training.augmentation import Augmentation
 from hilum.training.draws import Draws
+from hilum.training.exchange import Styles, exchanged
+from hilum.training.gaussian import blurred
 
 __all__ = ["augment"]
 
-_BLUR_SIDE = 224  # the side in pixels at which deviations of blur are given
 _SHARPNESS_BLUR = 1.0  # pixels at that side
-_KERNEL_REACH = 3.0  # deviations; beyond lies 0.3 % of a Gaussian
 _BLOCK = 2**19  # pixels that are worked on at a time; 2 MB of float32
 
 
 @torch.no_grad()
-def augment(pixels: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
-    """Apply what was drawn: geometry, exposure, detector, then borders and compression.
+def augment(
+    pixels: Tensor, draws: Draws, augmentation: Augmentation, styles: Styles | None = None
+) -> Tensor:
+    """Apply what was drawn: style, geometry, exposure, detector, then borders and compression.
 
     The result of a radiograph does not depend on the others in the batch, but for the rounding of
     float32 (and, after that, of JPEG). Augmentations that are off cost nothing, whatever was drawn.
@@ -34,12 +36,13 @@ def augment(pixels: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
             device; they are not changed.
         draws: For these n radiographs.
         augmentation: The limits they were drawn within.
+        styles: Those to exchange with; needed where `exchange` is on.
 
     Returns:
         Grey levels in [0, 1], float32, shape (n, 1, s, s), on the same device.
 
     Raises:
-        ValueError: If a shape or the kind of number does not fit.
+        ValueError: If a shape or the kind of number does not fit, or styles are missing.
     """
     if pixels.ndim != 4 or pixels.shape[1] != 1 or pixels.shape[2] != pixels.shape[3]:
         raise ValueError(f"the radiographs have shape {tuple(pixels.shape)}, not (n, 1, s, s)")
@@ -49,18 +52,26 @@ def augment(pixels: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
         raise ValueError(
             f"there are draws for {len(draws)} radiographs, but {len(pixels)} are here"
         )
+    if augmentation.exchange and styles is None:
+        raise ValueError("exchange needs the styles of the train part")
     if len(pixels) == 0:
         return pixels.float()
     # On a CPU, what fits its cache is done 1.6 times as fast; an accelerator takes the batch whole.
     most = max(1, _BLOCK // pixels[0].numel()) if pixels.device.type == "cpu" else len(pixels)
     blocks = [slice(first, first + most) for first in range(0, len(pixels), most)]
-    return torch.cat([_augmented(pixels[rows], draws.rows(rows), augmentation) for rows in blocks])
+    return torch.cat(
+        [_augmented(pixels[rows], draws.rows(rows), augmentation, styles) for rows in blocks]
+    )
 
 
-def _augmented(pixels: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
+def _augmented(
+    pixels: Tensor, draws: Draws, augmentation: Augmentation, styles: Styles | None
+) -> Tensor:
     on = frozenset(augmentation.on)
     here = draws.to(pixels.device)
     grey = (pixels.float() / (1 if pixels.is_floating_point() else 255)).clamp_(0, 1)
+    if styles is not None and "exchange" in on:
+        grey = exchanged(grey, styles, here.exchange_with, here.exchange_tone, here.exchange_detail)
     if on & {"rotate", "shift", "scale", "aspect", "flip"}:
         grey = _placed(grey, here, augmentation.padding)
     if "gamma" in on:
@@ -68,9 +79,9 @@ def _augmented(pixels: Tensor, draws: Draws, augmentation: Augmentation) -> Tens
     if on & {"contrast", "brightness"}:
         grey = _exposed(grey, here)
     if "blur" in on:
-        grey = _blurred(grey, here.blur, augmentation.blur)
+        grey = blurred(grey, here.blur, augmentation.blur)
     if "sharpness" in on:
-        soft = _blurred(grey, torch.full_like(here.sharpness, _SHARPNESS_BLUR), _SHARPNESS_BLUR)
+        soft = blurred(grey, torch.full_like(here.sharpness, _SHARPNESS_BLUR), _SHARPNESS_BLUR)
         detail = soft.neg_().add_(grey)
         grey = grey.addcmul_(detail, _each(here.sharpness)).clamp_(0, 1)
     if "noise" in on:
@@ -126,36 +137,6 @@ def _exposed(grey: Tensor, draws: Draws) -> Tensor:
     mean = grey.mean((1, 2, 3), dtype=torch.float64).float()
     offset = (1 - draws.contrast) * mean + draws.brightness
     return grey.mul_(_each(draws.contrast)).add_(_each(offset)).clamp_(0, 1)
-
-
-def _blurred(grey: Tensor, deviation: Tensor, most: float) -> Tensor:
-    """Convolve each radiograph with its own Gaussian; the result is a new tensor.
-
-    Shifted pictures are added with one weight per radiograph, which is as fast as torch's grouped
-    convolution and does not depend on how many radiographs there are.
-
-    Args:
-        grey: Shape (n, 1, s, s).
-        deviation: In pixels at a side of 224, shape (n,).
-        most: The largest deviation that there can be; it sets the kernel's length.
-    """
-    side = grey.shape[-1]
-    per_pixel = side / _BLUR_SIDE
-    reach = min(max(1, math.ceil(_KERNEL_REACH * most * per_pixel)), side - 1)
-    # The Gaussian's integral over each pixel: samples of it would not blur at all below a third of a
-    # pixel. A deviation of nothing becomes a kernel of exactly one pixel.
-    width = (deviation * per_pixel).clamp(min=1e-3)[:, None]
-    edges = torch.arange(reach + 2, device=grey.device) - 0.5
-    weights = torch.erf(edges / (width * math.sqrt(2))).diff(dim=1)  # (n, reach + 1), centre first
-    weights = weights / (2 * weights.sum(1, keepdim=True) - weights[:, :1])
-    for axis in (-2, -1):
-        pad = (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0)
-        padded = functional.pad(grey, pad, mode="reflect")
-        grey = padded.narrow(axis, reach, side) * _each(weights[:, 0])
-        for step in range(1, reach + 1):
-            both = padded.narrow(axis, reach - step, side) + padded.narrow(axis, reach + step, side)
-            grey.addcmul_(both, _each(weights[:, step]))
-    return grey
 
 
 def _noise(seeds: Tensor, side: int) -> Tensor:

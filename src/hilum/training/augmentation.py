@@ -60,6 +60,10 @@ class Augmentation(Document):
     # Lowest quality; with probability 1/2 the radiograph is compressed at U(jpeg, 95).
     jpeg: int | None = Field(default=None, ge=5, le=95)
 
+    # Probability of taking on, in part, the distribution of grey levels of another radiograph of the
+    # train part, whatever its finding; and, on its own, the strength of its fine detail.
+    exchange: float = Field(default=0.0, ge=0.0, le=1.0)
+
     @property
     def on(self) -> tuple[str, ...]:
         """The names of the augmentations that are on, in the order of the fields."""

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
 from hilum.training.draws import draw
+from hilum.training.exchange import Styles
 
 __all__ = ["Batch", "Examples", "derived_seed", "training_loader", "validation_loader"]
 
@@ -79,7 +80,7 @@ class _Training(Dataset[Batch]):
         labels: int,
         batch: int,
         *,
-        balanced: bool,
+        chance: NDArray[np.float64] | None,
         augmentation: Augmentation | None,
         seed: int,
         rank: int,
@@ -88,8 +89,13 @@ class _Training(Dataset[Batch]):
         self._examples = examples
         self._labels = labels
         self._batch = min(batch, len(examples))
-        self._balanced = balanced
-        self._augmentation = augmentation
+        self._chance = chance
+        self._augmentation = augmentation if examples.pictures else None
+        self._styles = (
+            Styles.of(examples.inputs[0].astype(np.uint8, copy=False))
+            if self._augmentation is not None and self._augmentation.exchange
+            else None
+        )
         self._seed = seed
         self._share = slice(rank, None, world)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -104,20 +110,18 @@ class _Training(Dataset[Batch]):
         rows = self._epoch_order(epoch)[number * self._batch : (number + 1) * self._batch]
         share = rows[self._share]
         inputs = self._examples.rows(share, view=epoch)
-        if self._augmentation is not None and self._examples.pictures:
+        if self._augmentation is not None:
             seed = derived_seed(self._seed, "augment", epoch, number)
             draws = draw(self._augmentation, len(rows), seed=seed)
-            inputs = augment(inputs, draws.rows(self._share), self._augmentation)
+            inputs = augment(inputs, draws.rows(self._share), self._augmentation, self._styles)
         return inputs, self._examples.targets(share, self._labels)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
             rng = np.random.default_rng(derived_seed(self._seed, "order", epoch))
             count = len(self._examples)
-            if self._balanced:
-                truth = self._examples.truth
-                chance = 1.0 / np.bincount(truth, minlength=self._labels)[truth]
-                order = rng.choice(count, size=count, p=chance / chance.sum())
+            if self._chance is not None:
+                order = rng.choice(count, size=count, p=self._chance / self._chance.sum())
             else:
                 order = rng.permutation(count)
             self._order = (epoch, order.astype(np.int64))
@@ -146,7 +150,7 @@ def training_loader(
     labels: int,
     batch: int,
     *,
-    balanced: bool,
+    chance: NDArray[np.float64] | None,
     augmentation: Augmentation | None,
     seed: int,
     rank: int = 0,
@@ -158,7 +162,7 @@ def training_loader(
         examples: What is learned from.
         labels: Number of labels.
         batch: Radiographs in a batch of all workers together.
-        balanced: Draw with replacement so that each label comes equally often.
+        chance: Draw with replacement in proportion to this, shape (n,); None: each comes once.
         augmentation: Of radiographs; cached features cannot be augmented. None: none.
         seed: Decides order and augmentation.
         rank: This worker.
@@ -168,7 +172,7 @@ def training_loader(
         examples,
         labels,
         batch,
-        balanced=balanced,
+        chance=chance,
         augmentation=augmentation,
         seed=seed,
         rank=rank,

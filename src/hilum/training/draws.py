@@ -45,6 +45,9 @@ class Draws:
     erase: Tensor  # (n, 4), place of the rectangle down and along, [0, 1); height, width, shares
     erase_grey: Tensor  # grey level of the rectangle
     jpeg: Tensor  # int64, quality; 0 leaves it uncompressed
+    exchange_with: Tensor  # [0, 1), place among the styles
+    exchange_tone: Tensor  # share of the way to that tone, 0 keeps its own
+    exchange_detail: Tensor  # share of the way to that detail
 
     @classmethod
     def neutral(cls, n: int) -> "Draws":
@@ -124,4 +127,7 @@ def draw(augmentation: Augmentation, n: int, *, seed: int) -> Draws:
         erase=torch.stack([uniform(0, 1), uniform(0, 1), height, width], 1),
         erase_grey=uniform(0, 1),
         jpeg=torch.where(compressed, quality, 0),
+        exchange_with=uniform(0, 1),
+        exchange_tone=happens(limits.exchange) * uniform(0, 1),
+        exchange_detail=happens(limits.exchange) * uniform(0, 1),
     )

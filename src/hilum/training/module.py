@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from sklearn.metrics import roc_auc_score
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from hilum.errors import RecipeError
 from hilum.networks.network import RadiographNetwork, rest_what_is_frozen
 from hilum.training.batches import Batch, derived_seed
+from hilum.training.mixing import mixed
 from hilum.training.stages import Loss, Optimiser
 from hilum.training.workers import gathered
 
-__all__ = ["StageModule", "Tail", "class_weights", "validation_figures"]
+__all__ = ["StageModule", "Tail", "class_weights"]
 
 
 class Tail(nn.Module):
@@ -67,21 +68,27 @@ class Plan:
     share: float = 1.0  # this worker's part of each batch, as a multiple of an equal part
 
 
+# Takes raw scores, float64, shape (n, labels), and returns figures by name.
+Judge = Callable[[NDArray[np.float64]], dict[str, float]]
+
+
 class StageModule(pl.LightningModule):
     """Trains a tail by cross-entropy and measures it on validation after every epoch.
 
     Args:
         tail: What is trained.
         plan: How.
-        truth: Label index of each validation radiograph, shape (n,).
+        validation: How many radiographs are read for validation.
+        judge: Makes figures of their scores, shape (validation, labels).
     """
 
-    def __init__(self, tail: Tail, plan: Plan, truth: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def __init__(self, tail: Tail, plan: Plan, validation: int, judge: Judge) -> None:
         super().__init__()
         self.tail = tail
         self.plan = plan
         self.figures: dict[str, float] = {}  # of the newest epoch
-        self._truth = truth
+        self._validation = validation
+        self._judge = judge
         self._scores: list[Tensor] = []
         self._losses: list[Tensor] = []
         self._weights: Tensor
@@ -113,12 +120,9 @@ class StageModule(pl.LightningModule):
             self._losses.clear()
         inputs, targets = batch
         loss = self.plan.loss
-        if loss.mixup:
-            share = float(np.random.Generator(np.random.Philox(
-                derived_seed(self.plan.seed, "mixup", self.global_step)
-            )).beta(loss.mixup, loss.mixup))  # fmt: skip
-            inputs = share * inputs + (1 - share) * inputs.flip(0)
-            targets = share * targets + (1 - share) * targets.flip(0)
+        if loss.mixup or loss.cutmix:
+            seed = derived_seed(self.plan.seed, "mixup", self.global_step)
+            inputs, targets = mixed(inputs, targets, loss, seed)
         if loss.label_smoothing:
             targets = targets * (1 - loss.label_smoothing) + loss.label_smoothing / targets.shape[1]
         value = -(log_softmax(self(inputs), dim=1) * targets * self._weights).sum(dim=1).mean()
@@ -149,13 +153,13 @@ class StageModule(pl.LightningModule):
         if world > 1:
             # Worker r has rows r, r + world, ...: stacked last and flattened, they are in order.
             scores = gathered(scores, world).transpose(0, 1).reshape(-1, scores.shape[1])
-        values = scores[: len(self._truth)].double().cpu().numpy()
+        values = scores[: self._validation].double().cpu().numpy()
         if not np.isfinite(values).all():
             raise RecipeError(
                 f"training diverged in epoch {self.current_epoch + 1}: its scores are no numbers; "
                 "use a smaller learning_rate, or clip the gradient"
             )
-        figures = validation_figures(values, self._truth)
+        figures = self._judge(values)
         train_loss = torch.stack(self._losses).mean() if self._losses else torch.tensor(torch.nan)
         if world > 1:
             train_loss = gathered(train_loss, world).mean()
@@ -204,28 +208,3 @@ def class_weights(truth: np.ndarray[Any, np.dtype[np.int64]], labels: int) -> tu
     """Return weights that make every label count alike; their mean over radiographs is 1."""
     counts = np.bincount(truth, minlength=labels)
     return tuple(float(len(truth) / (labels * count)) for count in counts)
-
-
-def validation_figures(
-    scores: np.ndarray[Any, np.dtype[np.float64]], truth: np.ndarray[Any, np.dtype[np.int64]]
-) -> dict[str, float]:
-    """Return loss, area under the ROC curve (mean of one-against-rest for three) and accuracy.
-
-    Args:
-        scores: Raw, shape (n, labels).
-        truth: Label indices, shape (n,).
-    """
-    log_odds = scores - scores.max(axis=1, keepdims=True)
-    log_probabilities = log_odds - np.log(np.exp(log_odds).sum(axis=1, keepdims=True))
-    probabilities = np.exp(log_probabilities)
-    if scores.shape[1] == 2:
-        auc = roc_auc_score(truth, scores[:, 1] - scores[:, 0])
-    else:
-        auc = np.mean(
-            [roc_auc_score(truth == k, probabilities[:, k]) for k in range(scores.shape[1])]
-        )
-    return {
-        "loss": float(-log_probabilities[np.arange(len(truth)), truth].mean()),
-        "auc": float(auc),
-        "accuracy": float((scores.argmax(axis=1) == truth).mean()),
-    }

@@ -27,6 +27,7 @@ from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
 from hilum.training.batches import derived_seed
 from hilum.training.draws import draw
+from hilum.training.exchange import Styles
 
 __all__ = ["cached_features"]
 
@@ -115,11 +116,12 @@ def _opened(path: Path, count: int) -> NDArray[np.float16] | None:
 def _inputs(
     pixels: NDArray[np.uint8], augmentation: Augmentation | None, seed: int
 ) -> Iterator[NDArray[np.uint8]]:
+    styles = Styles.of(pixels) if augmentation is not None and augmentation.exchange else None
     for start in range(0, len(pixels), BATCH):
         batch = np.array(pixels[start : start + BATCH])
         if augmentation is not None:
             draws = draw(augmentation, len(batch), seed=derived_seed(seed, start))
-            pictures = augment(torch.from_numpy(batch)[:, None], draws, augmentation)
+            pictures = augment(torch.from_numpy(batch)[:, None], draws, augmentation, styles)
             batch = (pictures[:, 0] * 255).round().to(torch.uint8).numpy()
         yield batch
 

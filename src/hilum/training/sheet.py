@@ -19,6 +19,7 @@ from hilum.imaging import DRAWN_BY_HILUM
 from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
 from hilum.training.draws import BEST_JPEG, Draws, draw
+from hilum.training.exchange import Styles
 
 __all__ = ["RANDOM_COLUMNS", "draw_sheet"]
 
@@ -60,8 +61,9 @@ def draw_sheet(
         raise ValueError(f"the radiographs have shape {pixels.shape}, not (n, s, s)")
     batch = torch.from_numpy(np.array(pixels))[:, None]
     columns = [("original", pixels)]
+    styles = Styles.of(pixels)
     for label, draws in _columns(augmentation, len(pixels), seed):
-        grey = augment(batch, draws, augmentation)[:, 0]
+        grey = augment(batch, draws, augmentation, styles)[:, 0]
         columns.append((label, grey.mul(255).round().to(torch.uint8).numpy()))
     kind = "drawn phantoms, no patients" if phantom else "radiographs"
     sheet = _laid_out(columns, f"Augmentation of the recipe {name}: {kind}, seed {seed}")
@@ -132,6 +134,13 @@ def _extremes(name: str, limit: float, neutral: Draws) -> Iterator[tuple[str, Dr
         case "jpeg":
             for quality in (BEST_JPEG, limit):
                 yield f"jpeg {quality}", replace(neutral, jpeg=all_of(quality).long())
+        case "exchange":
+            # With the next radiograph of the sheet.
+            count = len(neutral)
+            following = (torch.arange(count) + 1) % count / count + 0.5 / count
+            other, whole = replace(neutral, exchange_with=following), torch.ones(count)
+            yield "tone of the next", replace(other, exchange_tone=whole)
+            yield "detail of the next", replace(other, exchange_detail=whole)
         case _:
             raise AssertionError(f"the sheet does not know how to show {name}")
 

@@ -18,7 +18,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from hilum.cohort.nuisance import nuisances
+from hilum.cohort.table import Cohort
 from hilum.errors import UsageError
+from hilum.evaluation.shortcuts import matched_chance, out_of_fold_log_odds
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.networks.export import export_prefix
 from hilum.networks.network import RadiographNetwork, trainable
@@ -26,11 +29,13 @@ from hilum.networks.weights import build_network
 from hilum.training._memory import keep_freed_memory
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
 from hilum.training.callbacks import Curves, Keeper, Steps, Watch, Watcher, load_weights
+from hilum.training.figures import validation_figures
 from hilum.training.module import Plan, StageModule, Tail, class_weights
 from hilum.training.prefix import cached_features
 from hilum.training.progress import Stage
 from hilum.training.recipe import StagedRecipe
-from hilum.training.stages import StageOptions
+from hilum.training.selection import Selection
+from hilum.training.stages import Loss, StageOptions
 from hilum.training.trainer import interruptible, make_trainer, quiet
 from hilum.training.workers import Workers
 
@@ -47,6 +52,19 @@ class Radiographs:
     pixels: NDArray[np.uint8]  # (n, size, size)
     truth: NDArray[np.int64]  # label index of each
     sha256: Sequence[str]  # of each file
+    patients: NDArray[np.str_]  # whose each is
+
+    @classmethod
+    def of(
+        cls, cohort: Cohort, truth: NDArray[np.int64], pixels: NDArray[np.uint8]
+    ) -> "Radiographs":
+        """Return a cohort's radiographs with their labels and pixels, in its order."""
+        return cls(pixels, truth, cohort.table["sha256"].to_list(), cohort.patients)
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """Which have any pneumonia, shape (n,)."""
+        return self.truth > 0
 
     @property
     def key(self) -> str:
@@ -193,23 +211,37 @@ def _run_stage(
     start = time.perf_counter()
     before = _seconds_so_far(place)
     seed = derived_seed(recipe.seed, options.name)
+    selection: Selection | None = None
+    judged = validation
+    if options.monitor == "selection":
+        with stage("prepare the selection score"):
+            selection = Selection.of(
+                learning.pixels, learning.positive, validation.pixels, validation.positive
+            )
+        judged = _with_clothes(validation, selection)
+
+    def judge(scores: NDArray[np.float64]) -> dict[str, float]:
+        figures = validation_figures(scores[: len(validation.truth)], validation.truth)
+        return {**figures, **(selection.figures(scores) if selection else {})}
+
     blocks = trainable(network, options.trainable)
     cached = blocks if options.frozen == "cached" else 0
     # The block that normalises the pixels alone is no work worth a cache.
     cached = cached if cached > 1 else 0
     if cached:
         examples, held_out = _features(
-            network, cached, recipe, options, learning, validation, seed, stage
+            network, cached, recipe, options, learning, judged, seed, stage
         )
     else:
         examples = Examples((learning.pixels,), learning.truth)
-        held_out = Examples((validation.pixels,), validation.truth)
+        held_out = Examples((judged.pixels,), judged.truth)
     labels = len(recipe.task.labels)
+    chance = _chance(recipe.loss, learning, labels)
     loader = training_loader(
         examples,
         labels,
         options.batch,
-        balanced=recipe.loss.balance == "sampler",
+        chance=chance,
         augmentation=recipe.augmentation if options.augment else None,
         seed=seed,
         rank=workers.rank,
@@ -228,7 +260,7 @@ def _run_stage(
         share=workers.share_of(rows) * workers.world / rows,
     )
     tail = Tail(network, cached, pooled=cached == len(network.blocks))
-    module = StageModule(tail, plan, validation.truth)
+    module = StageModule(tail, plan, len(held_out), judge)
     module.train()  # Lightning takes a module as it is, and what is frozen must be at rest
     keeper = Keeper(place, options.monitor, options.stopping.patience if options.stopping else None)
     curves = Curves(place, f"{recipe.name}: {options.name}")
@@ -257,7 +289,11 @@ def _run_stage(
     if workers.is_first:
         tail.load_state_dict(load_weights(place / f"{options.keep}.ckpt"))
     kept = keeper.best_epoch if options.keep == "best" else len(curves.epochs) - 1
-    figures = {name: curves.epochs[kept][name] for name in ("loss", "auc", "accuracy")}
+    figures = {
+        name: value
+        for name, value in curves.epochs[kept].items()
+        if name not in ("epoch", "learning_rate", "train_loss")
+    }
     return StageReport(
         name=options.name,
         epochs=len(curves.epochs),
@@ -294,6 +330,36 @@ def _features(
             )
         sets.append(Examples(features, part.truth))
     return sets[0], sets[1]
+
+
+def _chance(loss: Loss, learning: Radiographs, labels: int) -> NDArray[np.float64] | None:
+    """Return how likely each radiograph is drawn, where that is not the same for all."""
+    if loss.balance not in ("sampler", "matched"):
+        return None
+    chance = 1.0 / np.bincount(learning.truth, minlength=labels)[learning.truth]
+    if loss.balance == "sampler":
+        return chance
+    log_odds = out_of_fold_log_odds(
+        nuisances(learning.pixels), learning.positive, learning.patients
+    )
+    return matched_chance(log_odds, learning.truth)
+
+
+def _with_clothes(validation: Radiographs, selection: Selection) -> Radiographs:
+    """Return the validation part followed by what the selection score reads besides."""
+    return Radiographs(
+        np.concatenate([validation.pixels, selection.extra]),
+        np.concatenate(
+            [validation.truth, np.tile(validation.truth[selection.rows], len(selection.views))]
+        ),
+        [*validation.sha256, *selection.names(validation.sha256)],
+        np.concatenate(
+            [
+                validation.patients,
+                np.tile(validation.patients[selection.rows], len(selection.views)),
+            ]
+        ),
+    )
 
 
 def _contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

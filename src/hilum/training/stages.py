@@ -26,7 +26,8 @@ __all__ = [
 
 _TRAINABLE = re.compile(r"head|all|last-(?:blocks|layers):[1-9]\d{0,2}")
 
-Monitor = Literal["auc", "loss", "accuracy"]
+# "selection" asks more than the others, and costs more: see `hilum.training.selection`.
+Monitor = Literal["auc", "loss", "accuracy", "selection"]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
@@ -87,9 +88,14 @@ class Optimiser(Document):
 class Loss(Document):
     """What is minimised: cross-entropy, with how the classes are weighed and softened."""
 
-    balance: Literal["none", "class-weights", "sampler"] = "none"
+    # "sampler" draws each label equally often; "matched" draws so that, besides, nuisances such as
+    # sharpness and borders differ less between labels.
+    balance: Literal["none", "class-weights", "sampler", "matched"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    mixup: float = Field(default=0.0, ge=0.0, le=10.0)  # alpha (Zhang et al., ICLR 2018); 0 is off
+    # Two radiographs become one: blended, or a rectangle of one in the other. Alpha of the Beta
+    # distribution of the shares; 0 is off. With both, they take turns.
+    mixup: float = Field(default=0.0, ge=0.0, le=10.0)  # Zhang et al., ICLR 2018
+    cutmix: float = Field(default=0.0, ge=0.0, le=10.0)  # Yun et al., ICCV 2019
 
 
 class Stopping(Document):

@@ -255,8 +255,8 @@ def _train_together(
         reports = train_stages(
             network,
             recipe,
-            Radiographs(pixels, parts.learning_truth, parts.learning.table["sha256"].to_list()),
-            Radiographs(held_out, parts.truth, parts.validation.table["sha256"].to_list()),
+            Radiographs.of(parts.learning, parts.learning_truth, pixels),
+            Radiographs.of(parts.validation, parts.truth, held_out),
             out,
             workers=workers,
             stage=stage,

@@ -1,0 +1,101 @@
+"""The selection score: it tells a reader of lungs from a reader of sharpness, where plain AUC cannot."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hilum.cohort.nuisance import NUISANCES, nuisances  # noqa: E402
+from hilum.training.selection import CLOTHES, Selection, dressed  # noqa: E402
+
+
+def drawn(count, seed):
+    """Radiographs with an opacity where there is disease, and sharp where there is none.
+
+    Both are noisy, so that each alone has about the same area under the curve.
+    """
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    truth = np.arange(count) % 3 > 0
+    grey = 110 + 25 * ndimage.gaussian_filter(rng.normal(size=(count, 48, 48)), (0, 3, 3)) * 6
+    detail = (
+        rng.normal(size=(count, 48, 48))
+        * (7 - 2.8 * truth + rng.normal(0, 1.1, count)).clip(1)[:, None, None]
+    )
+    grey += detail
+    grey[:, 18:30, 18:30] += (truth * 45 + rng.normal(0, 14, count))[:, None, None]
+    return np.clip(grey, 0, 255).astype(np.uint8), truth
+
+
+def by_opacity(pixels):
+    grey = pixels.astype(float)
+    return grey[:, 18:30, 18:30].mean((1, 2)) - np.median(grey, axis=(1, 2))
+
+
+def by_softness(pixels):
+    return -nuisances(pixels)[:, NUISANCES.index("fine detail")]
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    (learning, learned), (validation, truth) = drawn(900, 1), drawn(450, 2)
+    return Selection.of(learning, learned, validation, truth), validation, truth
+
+
+def figures_of(reader, selection, validation):
+    scores = np.concatenate([reader(validation), reader(selection.extra)])
+    return selection.figures(np.stack([np.zeros_like(scores), scores], axis=1))
+
+
+def test_it_prefers_the_reader_of_lungs(prepared):
+    from sklearn.metrics import roc_auc_score
+
+    selection, validation, truth = prepared
+    lungs, shortcut = (
+        figures_of(reader, selection, validation) for reader in (by_opacity, by_softness)
+    )
+    plain = [roc_auc_score(truth, reader(validation)) for reader in (by_opacity, by_softness)]
+    assert min(plain) > 0.85
+    assert abs(plain[0] - plain[1]) < 0.12
+    assert shortcut["worst"] < 0.1
+    assert shortcut["selection"] < 0.6
+    assert lungs["selection"] > 0.85
+    assert lungs["opposed"] > 0.85 > 0.2 > shortcut["opposed"]
+
+
+def test_three_classes_are_judged_by_any_pneumonia(prepared):
+    selection, validation, _ = prepared
+    score = np.concatenate([by_opacity(validation), by_opacity(selection.extra)]) / 10
+    two = selection.figures(np.stack([np.zeros_like(score), score], axis=1))
+    three = selection.figures(
+        np.stack([np.zeros_like(score), score - np.log(2), score - np.log(2)], axis=1)
+    )
+    assert two == pytest.approx(three)
+
+
+@pytest.mark.parametrize("clothes", CLOTHES)
+def test_clothes_change_the_picture_and_not_its_anatomy(prepared, clothes):
+    _, validation, _ = prepared
+    worn = dressed(validation, clothes)
+    assert worn.shape == validation.shape
+    assert worn.dtype == np.uint8
+    assert np.array_equal(worn, validation) == (clothes == "as it is")
+    if clothes != "close":
+        like = [
+            np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(worn, validation, strict=True)
+        ]
+        assert min(like) > 0.7
+
+
+def test_names_tell_every_dressed_radiograph_apart(prepared):
+    selection, validation, _ = prepared
+    names = selection.names([f"{i:064x}" for i in range(len(validation))])
+    assert len(set(names)) == len(names) == len(selection.extra)
+
+
+def test_the_labels_are_equally_dressed_up_to_the_limit(prepared):
+    selection, _, truth = prepared
+    chosen = truth[selection.rows]
+    assert (~chosen).sum() == 150
+    assert chosen.sum() == 200
