@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hilum.cohort.nuisance import NUISANCES, nuisances  # noqa: E402
+from hilum.evaluation.shortcuts import shortcut_log_odds  # noqa: E402
 from hilum.training.selection import CLOTHES, Selection, dressed  # noqa: E402
 
 
@@ -40,7 +41,8 @@ def by_softness(pixels):
 @pytest.fixture(scope="module")
 def prepared():
     (learning, learned), (validation, truth) = drawn(900, 1), drawn(450, 2)
-    return Selection.of(learning, learned, validation, truth), validation, truth
+    log_odds = shortcut_log_odds(nuisances(learning), learned, nuisances(validation))
+    return Selection.of(validation, truth, log_odds), validation, truth
 
 
 def figures_of(reader, selection, validation):

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from hilum.cohort.nuisance import nuisances
-from hilum.evaluation.shortcuts import ShortcutPairs, shortcut_log_odds
+from hilum.evaluation.shortcuts import ShortcutPairs
 from hilum.training.augment import augment
 from hilum.training.augmentation import Augmentation
 from hilum.training.draws import Draws
@@ -78,31 +77,27 @@ class Selection:
     @classmethod
     def of(
         cls,
-        learning: NDArray[np.uint8],
-        learning_positive: NDArray[np.bool_],
-        validation: NDArray[np.uint8],
-        validation_positive: NDArray[np.bool_],
+        pixels: NDArray[np.uint8],
+        positive: NDArray[np.bool_],
+        log_odds: NDArray[np.float64],
     ) -> "Selection":
-        """Dress the validation part, and learn from the train part what nuisances suggest.
+        """Dress the validation part and sort its pairs.
 
         Args:
-            learning: Pixels of the train part, (n, s, s).
-            learning_positive: Which of them have pneumonia.
-            validation: Pixels of the validation part, (m, s, s).
-            validation_positive: Which of them have pneumonia.
+            pixels: Of the validation part, shape (n, s, s).
+            positive: Which radiographs have pneumonia, shape (n,).
+            log_odds: Of pneumonia by nuisances alone, learned on the train part, shape (n,).
         """
-        log_odds = shortcut_log_odds(nuisances(learning), learning_positive, nuisances(validation))
         rng = np.random.default_rng(0)  # the same radiographs for every recipe and seed
         rows = np.concatenate(
             [
-                np.sort(rng.permutation(np.flatnonzero(validation_positive == side))[:MOST])
+                np.sort(rng.permutation(np.flatnonzero(positive == side))[:MOST])
                 for side in (False, True)
             ]
         )
-        chosen = np.asarray(validation[rows])
+        chosen = np.asarray(pixels[rows])
         views = np.stack([dressed(chosen, name) for name in list(CLOTHES)[1:]])
-        pairs = ShortcutPairs.of(log_odds, validation_positive)
-        return cls(rows, views, validation_positive, pairs)
+        return cls(rows, views, positive, ShortcutPairs.of(log_odds, positive))
 
     @property
     def extra(self) -> NDArray[np.uint8]:

@@ -21,7 +21,11 @@ from safetensors.torch import load_file, save_file
 from hilum.cohort.nuisance import nuisances
 from hilum.cohort.table import Cohort
 from hilum.errors import UsageError
-from hilum.evaluation.shortcuts import matched_chance, out_of_fold_log_odds
+from hilum.evaluation.shortcuts import (
+    matched_chance,
+    out_of_fold_log_odds,
+    shortcut_log_odds,
+)
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.networks.export import export_prefix
 from hilum.networks.network import RadiographNetwork, trainable
@@ -215,9 +219,10 @@ def _run_stage(
     judged = validation
     if options.monitor == "selection":
         with stage("prepare the selection score"):
-            selection = Selection.of(
-                learning.pixels, learning.positive, validation.pixels, validation.positive
+            log_odds = shortcut_log_odds(
+                nuisances(learning.pixels), learning.positive, nuisances(validation.pixels)
             )
+            selection = Selection.of(validation.pixels, validation.positive, log_odds)
         judged = _with_clothes(validation, selection)
 
     def judge(scores: NDArray[np.float64]) -> dict[str, float]:
