@@ -288,6 +288,8 @@ def _draw(board: Leaderboard, path: Path) -> None:
     from matplotlib.figure import Figure as Canvas
 
     rows = [row for row in board.rows if row.validation]
+    # Random weights are no result: beside results they would only stretch the scale.
+    rows = [row for row in rows if not row.random_weights] or rows
     figure = Canvas(figsize=(10, 2.4 + 0.38 * len(rows)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -316,7 +318,8 @@ def _draw(board: Leaderboard, path: Path) -> None:
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    lines = [f"Recipes on {board.cohort_name}", *board.marks, board.research_use]
+    marks = [mark for mark in board.marks if mark != RANDOM or rows[0].random_weights]
+    lines = [f"Recipes on {board.cohort_name}", *marks, board.research_use]
     axes.set_title("\n".join(lines), fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     with atomic_path(path) as temporary:
