@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 torch = pytest.importorskip("torch")
 
-from hilum.training.augment import augment  # noqa: E402
+from hilum.training.augment import augment as augment_with  # noqa: E402
 from hilum.training.augmentation import Augmentation  # noqa: E402
 from hilum.training.draws import BEST_JPEG, Draws, draw  # noqa: E402
+from hilum.training.exchange import Styles  # noqa: E402
 
 EVERYTHING = Augmentation(
     rotate=15,
@@ -29,6 +30,7 @@ EVERYTHING = Augmentation(
     border=0.2,
     erase=0.3,
     jpeg=20,
+    exchange=0.5,
     probability=0.8,
 )
 WITHOUT_JPEG = EVERYTHING.model_copy(update={"jpeg": None})
@@ -53,6 +55,7 @@ limits = st.builds(
     border=st.floats(0, 0.25),
     erase=st.floats(0, 0.5),
     jpeg=st.none() | st.integers(5, 95),
+    exchange=st.floats(0, 1),
 )
 
 
@@ -63,6 +66,14 @@ def radiographs(n: int, side: int, *, seed: int = 0) -> torch.Tensor:
     smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
     grain = torch.rand((n, 1, side, side), generator=generator)
     return (255 * (0.9 * smooth + 0.1 * grain)).round().to(torch.uint8)
+
+
+STYLES = Styles.of(radiographs(6, 32, seed=9)[:, 0].numpy())
+
+
+def augment(pixels, draws, augmentation):
+    """Apply with the same styles to exchange with in every test."""
+    return augment_with(pixels, draws, augmentation, STYLES)
 
 
 def spot(row: int, column: int, side: int = 65) -> torch.Tensor:

@@ -27,13 +27,16 @@ EVERYTHING = {
     "border": 0.1,
     "erase": 0.2,
     "jpeg": 30,
+    "exchange": 0.5,
 }
 SIDE = 120
 
 
 @pytest.fixture
 def pixels(rng) -> np.ndarray:
-    return rng.integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+    drawn = rng.integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+    drawn[1] //= 2  # of another style, to exchange with
+    return drawn
 
 
 def sheet_of(pixels, path, **settings):

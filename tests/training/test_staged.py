@@ -20,9 +20,9 @@ from hilum.findings import Part
 from hilum.model import load
 from hilum.networks.weights import build_network
 from hilum.training import load_recipe, train
+from hilum.training.balance import class_weights, drawing_chance
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
 from hilum.training.figures import validation_figures
-from hilum.training.module import class_weights
 from hilum.training.staged import Radiographs, train_stages
 from hilum.training.workers import Workers
 
@@ -431,7 +431,7 @@ def test_workers_share_the_batches_of_one(rng):
 
     def batches(rank, world):
         loader = training_loader(
-            examples, 2, 8, balanced=False, augmentation=Augmentation(rotate=10, noise=0.05),
+            examples, 2, 8, chance=None, augmentation=Augmentation(rotate=10, noise=0.05),
             seed=5, rank=rank, world=world,
         )  # fmt: skip
         loader.sampler.set_epoch(2)
@@ -465,7 +465,8 @@ def test_validation_shares_cover_everything_in_order(rng, world):
 def test_a_balanced_sampler_draws_labels_equally_often():
     truth = np.array([0] * 90 + [1] * 10)
     examples = Examples((np.zeros((100, 8, 8), np.uint8),), truth)
-    loader = training_loader(examples, 2, 10, balanced=True, augmentation=None, seed=0)
+    chance = drawing_chance("sampler", examples.inputs[0], examples.truth, np.array([]), 2)
+    loader = training_loader(examples, 2, 10, chance=chance, augmentation=None, seed=0)
     drawn = []
     for epoch in range(20):
         loader.sampler.set_epoch(epoch)

@@ -22,7 +22,7 @@ from hilum.training.mixing import mixed
 from hilum.training.stages import Loss, Optimiser
 from hilum.training.workers import gathered
 
-__all__ = ["StageModule", "Tail", "class_weights"]
+__all__ = ["StageModule", "Tail"]
 
 
 class Tail(nn.Module):
@@ -202,9 +202,3 @@ def _optimiser(how: Optimiser, groups: list[dict[str, Any]]) -> torch.optim.Opti
         "rmsprop": torch.optim.RMSprop,
     }
     return kinds[how.name](groups, weight_decay=how.weight_decay)
-
-
-def class_weights(truth: np.ndarray[Any, np.dtype[np.int64]], labels: int) -> tuple[float, ...]:
-    """Return weights that make every label count alike; their mean over radiographs is 1."""
-    counts = np.bincount(truth, minlength=labels)
-    return tuple(float(len(truth) / (labels * count)) for count in counts)

@@ -139,8 +139,8 @@ def _extremes(name: str, limit: float, neutral: Draws) -> Iterator[tuple[str, Dr
             count = len(neutral)
             following = (torch.arange(count) + 1) % count / count + 0.5 / count
             other, whole = replace(neutral, exchange_with=following), torch.ones(count)
-            yield "tone of the next", replace(other, exchange_tone=whole)
-            yield "detail of the next", replace(other, exchange_detail=whole)
+            yield "exchange tone", replace(other, exchange_tone=whole)
+            yield "exchange detail", replace(other, exchange_detail=whole)
         case _:
             raise AssertionError(f"the sheet does not know how to show {name}")
 

@@ -21,25 +21,22 @@ from safetensors.torch import load_file, save_file
 from hilum.cohort.nuisance import nuisances
 from hilum.cohort.table import Cohort
 from hilum.errors import UsageError
-from hilum.evaluation.shortcuts import (
-    matched_chance,
-    out_of_fold_log_odds,
-    shortcut_log_odds,
-)
+from hilum.evaluation.shortcuts import shortcut_log_odds
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.networks.export import export_prefix
 from hilum.networks.network import RadiographNetwork, trainable
 from hilum.networks.weights import build_network
 from hilum.training._memory import keep_freed_memory
+from hilum.training.balance import class_weights, drawing_chance
 from hilum.training.batches import Examples, derived_seed, training_loader, validation_loader
 from hilum.training.callbacks import Curves, Keeper, Steps, Watch, Watcher, load_weights
 from hilum.training.figures import validation_figures
-from hilum.training.module import Plan, StageModule, Tail, class_weights
+from hilum.training.module import Plan, StageModule, Tail
 from hilum.training.prefix import cached_features
 from hilum.training.progress import Stage
 from hilum.training.recipe import StagedRecipe
 from hilum.training.selection import Selection
-from hilum.training.stages import Loss, StageOptions
+from hilum.training.stages import StageOptions
 from hilum.training.trainer import interruptible, make_trainer, quiet
 from hilum.training.workers import Workers
 
@@ -241,7 +238,9 @@ def _run_stage(
         examples = Examples((learning.pixels,), learning.truth)
         held_out = Examples((judged.pixels,), judged.truth)
     labels = len(recipe.task.labels)
-    chance = _chance(recipe.loss, learning, labels)
+    chance = drawing_chance(
+        recipe.loss.balance, learning.pixels, learning.truth, learning.patients, labels
+    )
     loader = training_loader(
         examples,
         labels,
@@ -335,19 +334,6 @@ def _features(
             )
         sets.append(Examples(features, part.truth))
     return sets[0], sets[1]
-
-
-def _chance(loss: Loss, learning: Radiographs, labels: int) -> NDArray[np.float64] | None:
-    """Return how likely each radiograph is drawn, where that is not the same for all."""
-    if loss.balance not in ("sampler", "matched"):
-        return None
-    chance = 1.0 / np.bincount(learning.truth, minlength=labels)[learning.truth]
-    if loss.balance == "sampler":
-        return chance
-    log_odds = out_of_fold_log_odds(
-        nuisances(learning.pixels), learning.positive, learning.patients
-    )
-    return matched_chance(log_odds, learning.truth)
 
 
 def _with_clothes(validation: Radiographs, selection: Selection) -> Radiographs:
