@@ -18,22 +18,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from hilum.cohort.nuisance import nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
 from hilum.evaluation import predict
 from hilum.evaluation.openings import record_opening
-from hilum.evaluation.shortcuts import shortcut_log_odds
+from hilum.evaluation.shortcuts import ShortcutPairs, shortcut_log_odds
 from hilum.findings import Part, Task
 from hilum.model import Classifier, load
 from hilum.training import load_recipe, train
 from hilum.training.figures import validation_figures
 from hilum.training.selection import Selection
 
-NUISANCE_SIDE = (
-    224  # one grid for all, so that classifiers of any size are judged on the same pairs
-)
+# One grid for all, so that classifiers of any size are judged on the same pairs.
+NUISANCE_SIDE = 224
 REPLICATES = 2000
 
 
@@ -75,11 +75,15 @@ def train_variants(cohort: Cohort, folder: Path, names: list[str]) -> None:
 
 def judge(cohort: Cohort, folder: Path) -> list[dict[str, float | str]]:
     """Return the validation figures of every classifier below the folder."""
-    learning, _ = cohort.part(Part.TRAIN).for_task(Task.BINARY)
+    learning, learned = cohort.part(Part.TRAIN).for_task(Task.BINARY)
     validation, truth = cohort.part(Part.VALIDATION).for_task(Task.BINARY)
-    _, learned = cohort.part(Part.TRAIN).for_task(Task.BINARY)
     measured = [nuisances(cached_pixels(part, NUISANCE_SIDE)) for part in (learning, validation)]
     log_odds = shortcut_log_odds(measured[0], learned > 0, measured[1])
+    pairs = ShortcutPairs.of(log_odds, truth > 0)
+    print(
+        f"nuisances alone: validation AUC {roc_auc_score(truth, log_odds):.3f}; "
+        f"{pairs.equal.sum()} equal and {pairs.opposed.sum()} opposed of {pairs.equal.size} pairs"
+    )
     rows: list[dict[str, float | str]] = []
     for path in sorted(folder.rglob("model.hilum")):
         classifier = load(path)

@@ -371,6 +371,22 @@ def test_cached_features_train_like_the_plain_way(
         assert apart < 0.1 * moved, name
 
 
+@pytest.mark.parametrize("way", ["plain", "cached"])
+def test_the_selection_score_chooses_the_epoch(recipe, phantom_cohort, tmp_path, way):
+    learning, validation = parts(phantom_cohort, recipe, 32)
+    asked = one_stage(recipe, train="last-blocks:1", frozen=way, epochs=3, monitor="selection")
+    asked = asked.changed({"loss": {"balance": "matched"}})
+    network, _ = build_network("cnn-double", 2, size=32, weights="random")
+    [report] = train_stages(
+        network, asked, learning, validation, tmp_path, workers=Workers(), stage=silent
+    )
+    curves = pl.read_csv(next(tmp_path.rglob("curves.csv")))
+    assert report.figures["selection"] == pytest.approx(curves["selection"].max())
+    assert report.kept_epoch == curves["selection"].arg_max() + 1
+    assert (curves["worst"] <= curves["selection"]).all()
+    assert (curves["selection"] <= 1).all()
+
+
 def test_an_interruption_stays_one_and_the_next_is_heard(recipe, phantom_cohort, tmp_path):
     """Lightning alone would end with status 1 and ignore further interruptions."""
     learning, validation = parts(phantom_cohort, recipe, 32)
