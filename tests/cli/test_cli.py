@@ -187,7 +187,7 @@ def test_an_interrupted_screening_leaves_what_was_done(model_path, phantom_folde
     assert "Traceback" not in error
     assert "interrupted" in error
     rows = pl.read_csv(readings)
-    assert rows.height > 100
+    assert rows.height >= 100  # the lines counted above include the header
     assert rows["probability"].null_count() == 0
 
 
