@@ -44,10 +44,13 @@ def main() -> None:
     parser.add_argument("cohort", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("variants", nargs="*", help="names; all when none is given")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of training; above 0 the folder says so"
+    )
     asked = parser.parse_args()
     cohort = load_cohort(asked.cohort)
     if asked.what == "train":
-        train_variants(cohort, asked.folder, asked.variants)
+        train_variants(cohort, asked.folder, asked.variants, asked.seed)
         return
     rows = judge(cohort, asked.folder)
     if asked.what == "open":
@@ -60,15 +63,18 @@ def main() -> None:
         ranks(table)
 
 
-def train_variants(cohort: Cohort, folder: Path, names: list[str]) -> None:
+def train_variants(cohort: Cohort, folder: Path, names: list[str], seed: int) -> None:
     """Train what is not yet there."""
     variants = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
     base = variants.pop("base")
     for name, settings in variants.items():
-        if (names and name not in names) or (folder / name / "model.hilum").is_file():
+        place = folder / (f"{name}-seed-{seed}" if seed else name)
+        if (names and name not in names) or (place / "model.hilum").is_file():
             continue
-        recipe = load_recipe("two-stage").changed({**base, **settings, "name": name})
-        result = train(recipe, cohort, folder / name, command=f"generalisation.py train {name}")
+        recipe = load_recipe("two-stage").changed({**base, **settings, "name": name, "seed": seed})
+        result = train(
+            recipe, cohort, place, command=f"generalisation.py train {name} --seed {seed}"
+        )
         stages = result.model.provenance.recipe["chosen"]["stages"]
         print(name, json.dumps(stages[-1]["figures"]), flush=True)
 
@@ -77,6 +83,7 @@ def judge(cohort: Cohort, folder: Path) -> list[dict[str, float | str]]:
     """Return the validation figures of every classifier below the folder."""
     learning, learned = cohort.part(Part.TRAIN).for_task(Task.BINARY)
     validation, truth = cohort.part(Part.VALIDATION).for_task(Task.BINARY)
+    kinds = np.array([Task.THREE_CLASS.label_of(f) or 0 for f in validation.findings])
     measured = [nuisances(cached_pixels(part, NUISANCE_SIDE)) for part in (learning, validation)]
     log_odds = shortcut_log_odds(measured[0], learned > 0, measured[1])
     pairs = ShortcutPairs.of(log_odds, truth > 0)
@@ -96,10 +103,19 @@ def judge(cohort: Cohort, folder: Path) -> list[dict[str, float | str]]:
             {
                 "classifier": str(path.parent.relative_to(folder)),
                 "validation auc": plain["auc"],
+                "kinds": kinds_auc(scores[: len(truth)], kinds),
                 **selection.figures(scores),
             }
         )
     return rows
+
+
+def kinds_auc(scores: NDArray[np.float64], kinds: NDArray[np.int64]) -> float:
+    """Return how well viral is told from bacterial pneumonia; NaN where a network has no kinds."""
+    if scores.shape[1] < 3:
+        return float("nan")
+    ill = kinds > 0
+    return float(roc_auc_score(kinds[ill] == 2, scores[ill, 2] - scores[ill, 1]))
 
 
 def raw_scores(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

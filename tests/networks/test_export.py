@@ -135,3 +135,17 @@ def test_what_float16_cannot_hold_stays_float32():
     np.testing.assert_array_equal(
         weights_from_onnx(model.SerializeToString())["blocks.1.weight"], large
     )
+
+
+@pytest.mark.parametrize("name", ["cnn-9", "cnn-dilated"])  # the second gives maps
+def test_a_mirror_gives_the_mean_of_a_radiograph_and_its_mirror_image(shared, grey, run_onnx, name):
+    network = shared(name)
+    plain, mirror = (export_network(network, mirror=m) for m in (False, True))
+    pixels = grey(network.size)
+    turned = np.ascontiguousarray(pixels[..., ::-1])
+    one, other, both = run_onnx(plain, pixels), run_onnx(plain, turned), run_onnx(mirror, pixels)
+    for output in one:
+        back = other[output][..., ::-1] if output == "maps" else other[output]
+        np.testing.assert_allclose(both[output], (one[output] + back) / 2, rtol=1e-4, atol=1e-5)
+    assert np.abs(one["scores"] - other["scores"]).max() > 1e-3
+    assert weights_from_onnx(mirror).keys() == weights_from_onnx(plain).keys()

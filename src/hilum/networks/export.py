@@ -33,13 +33,24 @@ _LARGEST_HALF = float(np.finfo(np.float16).max)
 class _Reader(nn.Module):
     """A network with grey levels as input and everything that a classifier needs as outputs."""
 
-    def __init__(self, network: RadiographNetwork) -> None:
+    def __init__(self, network: RadiographNetwork, *, mirror: bool) -> None:
         super().__init__()
         self.blocks = network.blocks
         self.head = network.head
+        self._mirror = mirror
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        features = self.blocks(pixels.float() / 255.0)
+        grey = pixels.float() / 255.0
+        if not self._mirror:
+            return self._read(grey)
+        both = zip(self._read(grey), self._read(grey.flip(-1)), strict=True)
+        # Maps have places and are turned back; their mean stays the score.
+        return tuple(
+            (one + (other.flip(-1) if other.ndim == 4 else other)) / 2 for one, other in both
+        )
+
+    def _read(self, grey: Tensor) -> tuple[Tensor, ...]:
+        features = self.blocks(grey)
         pooled = self.head.pooled(features)
         if not self.head.gives_maps:
             embedding = self.head.embedding(pooled)
@@ -61,12 +72,13 @@ class _Prefix(nn.Module):
         return self._pool(features) if self._pool else features
 
 
-def export_network(network: RadiographNetwork, *, half: bool = True) -> bytes:
+def export_network(network: RadiographNetwork, *, half: bool = True, mirror: bool = False) -> bytes:
     """Export a network as it reads, with its running statistics and without dropout.
 
     Args:
         network: Left as it is.
         half: Store large weights as float16.
+        mirror: Read the mirror image too and give the mean of both.
 
     Returns:
         ONNX with the input `pixels` (n, 1, size, size), uint8, and the float32 outputs `scores`
@@ -75,7 +87,7 @@ def export_network(network: RadiographNetwork, *, half: bool = True) -> bytes:
     """
     network = _at_rest(network)
     outputs = ["scores", "embedding", *(["maps"] if network.head.gives_maps else [])]
-    model = onnx_of(_Reader(network), network.size, outputs)
+    model = onnx_of(_Reader(network, mirror=mirror), network.size, outputs)
     if half:
         store_as_half(model)
     return _bytes(model)

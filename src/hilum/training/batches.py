@@ -41,10 +41,13 @@ class Examples:
         inputs: One array per view. Radiographs are (n, size, size), uint8; cached features are
             float16 with any shape behind n.
         truth: Label index of each, shape (n,).
+        soft: Share of each label in the target, shape (n, labels), float32; None where the truth
+            has all of it.
     """
 
     inputs: tuple[NDArray[np.uint8] | NDArray[np.float16], ...]
     truth: NDArray[np.int64]
+    soft: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Number of radiographs."""
@@ -61,7 +64,9 @@ class Examples:
         return tensor[:, None].float() / 255 if self.pictures else tensor.float()
 
     def targets(self, rows: NDArray[np.int64], labels: int) -> Tensor:
-        """Return 1 for the label of each row and 0 elsewhere, shape (n, labels), float32."""
+        """Return the share of each label, shape (n, labels), float32; rows sum to 1."""
+        if self.soft is not None:
+            return torch.from_numpy(self.soft[rows])
         truth = torch.from_numpy(self.truth[rows])
         return torch.nn.functional.one_hot(truth, labels).float()
 

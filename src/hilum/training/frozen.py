@@ -32,6 +32,7 @@ class Head:
     bias: NDArray[np.float64]  # (labels,)
     c: float
     log_losses: dict[float, float]  # cross-validated, for each c that was tried
+    out_of_fold: NDArray[np.float64]  # probabilities by heads without the patient, (n, labels)
 
 
 def embed(
@@ -102,6 +103,7 @@ def fit_head(
         return model.fit(standard[rows], truth[rows])
 
     losses: dict[float, float] = {}
+    out_of_fold = np.empty((len(truth), len(labels)))
     for c in search.c:
         held_out = np.empty((len(truth), len(labels)))
         for fold in range(search.folds):
@@ -114,6 +116,7 @@ def fit_head(
         losses[c] = float(log_loss(truth, held_out, labels=labels))
         if losses[c] > min(losses.values()):
             break
+        out_of_fold = held_out
     best = min(losses, key=lambda c: losses[c])
     model = fitted(np.ones(len(truth), bool), best)
     weights, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
@@ -121,4 +124,4 @@ def fit_head(
         # scikit-learn keeps one row for two classes; half of it on each side is the same softmax.
         weights, bias = np.vstack([-weights, weights]) / 2, np.hstack([-bias, bias]) / 2
     weights = weights / deviation
-    return Head(weights, bias - weights @ mean, best, losses)
+    return Head(weights, bias - weights @ mean, best, losses, out_of_fold)

@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from hilum.training.prefix import cached_features
 from hilum.training.progress import Stage
 from hilum.training.recipe import StagedRecipe
 from hilum.training.selection import Selection
+from hilum.training.softening import soft_targets
 from hilum.training.stages import StageOptions
 from hilum.training.trainer import interruptible, make_trainer, quiet
 from hilum.training.workers import Workers
@@ -54,6 +55,7 @@ class Radiographs:
     truth: NDArray[np.int64]  # label index of each
     sha256: Sequence[str]  # of each file
     patients: NDArray[np.str_]  # whose each is
+    soft: NDArray[np.float32] | None = None  # targets (n, labels), where they are not the truth
 
     @classmethod
     def of(
@@ -134,6 +136,8 @@ def train_stages(
     keep_freed_memory()
     check_room(network, folder)
     network.to(memory_format=torch.channels_last)
+    if recipe.loss.soft_kinds:
+        learning = _softened(network, recipe, learning, stage)
     reports = []
     for number, options in enumerate(recipe.stages):
         place = ensure_folder(folder / "stages" / f"{number}-{options.name}")
@@ -235,7 +239,7 @@ def _run_stage(
             network, cached, recipe, options, learning, judged, seed, stage
         )
     else:
-        examples = Examples((learning.pixels,), learning.truth)
+        examples = Examples((learning.pixels,), learning.truth, learning.soft)
         held_out = Examples((judged.pixels,), judged.truth)
     labels = len(recipe.task.labels)
     chance = drawing_chance(
@@ -309,6 +313,30 @@ def _run_stage(
     )
 
 
+def _softened(
+    network: RadiographNetwork, recipe: StagedRecipe, learning: Radiographs, stage: Stage
+) -> Radiographs:
+    """Soften the targets, by the features of the network as it starts."""
+    with stage("soften bacterial and viral") as progress:
+        (features,) = cached_features(
+            export_prefix(network, len(network.blocks), pooled=True),
+            learning.pixels,
+            learning.key,
+            augmentation=None,
+            views=0,
+            seed=0,
+            progress=progress,
+        )
+        soft = soft_targets(
+            learning.truth,
+            np.asarray(features, np.float32),
+            learning.patients,
+            recipe.loss.soft_kinds,
+            recipe.seed,
+        )
+    return replace(learning, soft=soft)
+
+
 def _features(
     network: RadiographNetwork,
     blocks: int,
@@ -332,7 +360,7 @@ def _features(
                 seed=seed,
                 progress=progress,
             )
-        sets.append(Examples(features, part.truth))
+        sets.append(Examples(features, part.truth, part.soft))
     return sets[0], sets[1]
 
 

@@ -46,6 +46,9 @@ class NetworkChoice(Document):
     name: str
     weights: str = "imagenet"  # "imagenet", "random", or a .safetensors or .hilum file
     size: int | None = Field(default=None, ge=32, le=1024)  # pixels a side; None: the network's own
+    # The finished network reads each radiograph and its mirror image and takes the mean of both:
+    # steadier, at twice the time.
+    mirror: bool = False
     options: ScratchOptions | None = None  # of networks from scratch
     head: HeadOptions | None = None  # None: the network's own
 
@@ -92,6 +95,9 @@ class Loss(Document):
     # sharpness and borders differ less between labels.
     balance: Literal["none", "class-weights", "sampler", "matched"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # With three classes: how far bacterial or viral, which are noisy labels, give way to what other
+    # patients' radiographs suggest; `hilum.training.softening` says how.
+    soft_kinds: float = Field(default=0.0, ge=0.0, le=1.0)
     # Two radiographs become one: blended, or a rectangle of one in the other. Alpha of the Beta
     # distribution of the shares; 0 is off. With both, they take turns.
     mixup: float = Field(default=0.0, ge=0.0, le=10.0)  # Zhang et al., ICLR 2018

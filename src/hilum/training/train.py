@@ -216,7 +216,7 @@ def _fit_staged(
     from hilum.networks.export import export_network
 
     fitted = _Fitted(
-        network=clock("export", lambda _: export_network(network)),
+        network=clock("export", lambda _: export_network(network, mirror=recipe.network.mirror)),
         size=network.size,
         name=recipe.network.name,
         weights=weights,
