@@ -12,6 +12,7 @@ figures, and how well either score ranks the classifiers as the test does. Nothi
 import argparse
 import json
 import tomllib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.nuisance import nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
-from hilum.evaluation import predict
+from hilum.evaluation.intervals import patient_weights, percentiles
 from hilum.evaluation.openings import record_opening
+from hilum.evaluation.operating_points import choose_operating_point, parse_aim
 from hilum.evaluation.shortcuts import ShortcutPairs, shortcut_log_odds
 from hilum.findings import Part, Task
 from hilum.model import Classifier, load
@@ -35,6 +38,9 @@ from hilum.training.selection import Selection
 # One grid for all, so that classifiers of any size are judged on the same pairs.
 NUISANCE_SIDE = 224
 REPLICATES = 2000
+BINS = 10  # of equal mass, for the calibration error
+AIM = parse_aim("sensitivity>=0.97")
+Row = dict[str, float | str | None]
 
 
 def main() -> None:
@@ -47,12 +53,13 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of training; above 0 the folder says so"
     )
+    parser.add_argument("--copies", type=Path, help="folder with other copies of radiographs")
     asked = parser.parse_args()
     cohort = load_cohort(asked.cohort)
     if asked.what == "train":
         train_variants(cohort, asked.folder, asked.variants, asked.seed)
         return
-    rows = judge(cohort, asked.folder)
+    rows = judge(cohort, asked.folder, asked.copies)
     if asked.what == "open":
         open_test(cohort, asked.folder, rows)
     table = pl.DataFrame(rows).sort("selection", descending=True)
@@ -79,11 +86,11 @@ def train_variants(cohort: Cohort, folder: Path, names: list[str], seed: int) ->
         print(name, json.dumps(stages[-1]["figures"]), flush=True)
 
 
-def judge(cohort: Cohort, folder: Path) -> list[dict[str, float | str]]:
+def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
     """Return the validation figures of every classifier below the folder."""
     learning, learned = cohort.part(Part.TRAIN).for_task(Task.BINARY)
     validation, truth = cohort.part(Part.VALIDATION).for_task(Task.BINARY)
-    kinds = np.array([Task.THREE_CLASS.label_of(f) or 0 for f in validation.findings])
+    kinds = kinds_of(validation)
     measured = [nuisances(cached_pixels(part, NUISANCE_SIDE)) for part in (learning, validation)]
     log_odds = shortcut_log_odds(measured[0], learned > 0, measured[1])
     pairs = ShortcutPairs.of(log_odds, truth > 0)
@@ -91,49 +98,144 @@ def judge(cohort: Cohort, folder: Path) -> list[dict[str, float | str]]:
         f"nuisances alone: validation AUC {roc_auc_score(truth, log_odds):.3f}; "
         f"{pairs.equal.sum()} equal and {pairs.opposed.sum()} opposed of {pairs.equal.size} pairs"
     )
-    rows: list[dict[str, float | str]] = []
+    others = Copies.of(validation, copies) if copies else None
+    rows: list[Row] = []
     for path in sorted(folder.rglob("model.hilum")):
         classifier = load(path)
         pixels = cached_pixels(validation, classifier.size)
         selection = Selection.of(pixels, truth > 0, log_odds)
-        scores = raw_scores(classifier, np.concatenate([pixels, selection.extra]))
+        raw = raw_scores(classifier, np.concatenate([pixels, selection.extra]))
+        scores = raw.astype(np.float64)
         binary = np.stack([scores[:, 0], np.logaddexp.reduce(scores[:, 1:], axis=1)], axis=1)
         plain = validation_figures(binary[: len(truth)], truth)
+        # Two operating points: on validation as it is, and on it in all clothes together.
+        pneumonia = 1 - classifier.probabilities(raw)[:, 0]
+        worn = np.concatenate([truth > 0, np.tile(truth[selection.rows] > 0, len(selection.views))])
         rows.append(
             {
                 "classifier": str(path.parent.relative_to(folder)),
                 "validation auc": plain["auc"],
                 "kinds": kinds_auc(scores[: len(truth)], kinds),
                 **selection.figures(scores),
+                **(others.figures(classifier) if others else {}),
+                "threshold": threshold(pneumonia[: len(truth)], truth > 0),
+                "threshold in clothes": threshold(pneumonia, worn),
             }
         )
     return rows
 
 
-def kinds_auc(scores: NDArray[np.float64], kinds: NDArray[np.int64]) -> float:
-    """Return how well viral is told from bacterial pneumonia; NaN where a network has no kinds."""
+def kinds_of(part: Cohort) -> NDArray[np.int64]:
+    """Return 0 for normal, 1 for bacterial and 2 for viral pneumonia, shape (n,)."""
+    return np.array([Task.THREE_CLASS.label_of(finding) or 0 for finding in part.findings])
+
+
+def threshold(pneumonia: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Return the operating point of highest specificity that reaches the wanted sensitivity."""
+    return choose_operating_point(AIM, pneumonia, positive, "validation").threshold
+
+
+def kinds_auc(scores: NDArray[np.float64], kinds: NDArray[np.int64]) -> float | None:
+    """Return how well viral is told from bacterial pneumonia; None where a network has no kinds."""
     if scores.shape[1] < 3:
-        return float("nan")
+        return None
     ill = kinds > 0
     return float(roc_auc_score(kinds[ill] == 2, scores[ill, 2] - scores[ill, 1]))
 
 
-def raw_scores(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def raw_scores(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return scores before calibration, shape (n, labels)."""
     blocks = (pixels[i : i + 16] for i in range(0, len(pixels), 16))
-    return np.concatenate(list(classifier.network.stream(blocks, "scores"))).astype(np.float64)
+    return np.concatenate(list(classifier.network.stream(blocks, "scores")))
 
 
-def open_test(cohort: Cohort, folder: Path, rows: list[dict[str, float | str]]) -> None:
-    """Add the test AUC to each row, and write down that the test part was opened."""
+@dataclass(frozen=True)
+class Copies:
+    """Validation radiographs that another folder holds in another resolution."""
+
+    ours: Cohort
+    theirs: Cohort
+
+    @classmethod
+    def of(cls, validation: Cohort, folder: Path) -> "Copies":
+        """Find the radiographs of the validation part in a folder, by file name."""
+        found, _ = build_cohort(folder, BuildOptions())
+        stems = {Path(path).stem for path in validation.table["path"]}
+        both = stems & {Path(path).stem for path in found.table["path"]}
+
+        def those(cohort: Cohort) -> Cohort:
+            table = cohort.table.with_columns(
+                stem=pl.Series([Path(path).stem for path in cohort.table["path"]])
+            )
+            kept = table.filter(pl.col("stem").is_in(both)).unique("stem").sort("stem")
+            return replace(cohort, table=kept.drop("stem"))
+
+        return cls(those(validation), those(found))
+
+    def figures(self, classifier: Classifier) -> Row:
+        """Return the area on either copy and how many probabilities of two copies are close."""
+        read = []
+        for cohort in (self.ours, self.theirs):
+            scores = raw_scores(classifier, cached_pixels(cohort, classifier.size))
+            read.append(1 - classifier.probabilities(scores)[:, 0])
+        positive = kinds_of(self.ours) > 0
+        return {
+            "auc of copies here": float(roc_auc_score(positive, read[0])),
+            "auc of copies": float(roc_auc_score(positive, read[1])),
+            "within 0.05": float((np.abs(read[0] - read[1]) < 0.05).mean()),
+        }
+
+
+def open_test(cohort: Cohort, folder: Path, rows: list[Row]) -> None:
+    """Add the test figures to each row, and write down that the test part was opened."""
+    test = cohort.part(Part.TEST)
+    kinds, patients = kinds_of(test), test.patients
     for row in rows:
         classifier = load(folder / str(row["classifier"]) / "model.hilum")
-        _, predictions, _ = predict(classifier, cohort.part(Part.TEST))
+        probabilities = classifier.probabilities(
+            raw_scores(classifier, cached_pixels(test, classifier.size))
+        )
         record_opening(cohort, classifier.file.sha256)
-        labels = (predictions.truth > 0).astype(np.int64)
-        score = predictions.pneumonia
-        figures = validation_figures(np.log(np.stack([1 - score, score], axis=1) + 1e-12), labels)
-        row["test auc"] = figures["auc"]
+        rng = np.random.default_rng(0)
+        drawn = np.concatenate(list(patient_weights(patients, rng, REPLICATES)))
+        weights = np.concatenate([np.ones((1, len(kinds))), drawn])
+        found = [test_figures(probabilities, kinds, weight, row) for weight in weights]
+        for name in found[0]:
+            values = np.array([figures[name] for figures in found], dtype=np.float64)
+            row[f"test {name}"] = found[0][name]
+            row[f"test {name} low"], row[f"test {name} high"] = percentiles(values[1:]).tolist()
+
+
+def test_figures(
+    probabilities: NDArray[np.float64],
+    kinds: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    row: Row,
+) -> dict[str, float]:
+    """Return the figures of the test part, with each radiograph counted as often as weighed."""
+    ill = kinds > 0
+    pneumonia = 1 - probabilities[:, 0]
+    figures = {"auc": float(roc_auc_score(ill, pneumonia, sample_weight=weights))}
+    for name, key in (("", "threshold"), (" in clothes", "threshold in clothes")):
+        called = pneumonia >= float(row[key] or 0)
+        figures[f"sensitivity{name}"] = float(np.average(called[ill], weights=weights[ill]))
+        figures[f"specificity{name}"] = float(np.average(~called[~ill], weights=weights[~ill]))
+    bins = np.array_split(np.argsort(pneumonia, kind="stable"), BINS)
+    gaps = [abs(float((weights[b] * (pneumonia[b] - ill[b])).sum())) for b in bins]
+    figures["ece"] = sum(gaps) / float(weights.sum())
+    if probabilities.shape[1] > 2:
+        figures["three-class accuracy"] = float(
+            np.average(probabilities.argmax(axis=1) == kinds, weights=weights)
+        )
+        viral = probabilities[ill, 2] > probabilities[ill, 1]
+        figures["kinds accuracy"] = float(
+            np.average(viral == (kinds[ill] == 2), weights=weights[ill])
+        )
+        margin = np.log(probabilities[ill, 2]) - np.log(probabilities[ill, 1])
+        figures["kinds auc"] = float(
+            roc_auc_score(kinds[ill] == 2, margin, sample_weight=weights[ill])
+        )
+    return figures
 
 
 def ranks(table: pl.DataFrame) -> None:
@@ -146,7 +248,8 @@ def ranks(table: pl.DataFrame) -> None:
         found = [spearmanr(score[d], test[d]).statistic for d in drawn]
         low, high = np.nanpercentile(found, [2.5, 97.5])
         print(
-            f"{name}: rank correlation with the test AUC {spearmanr(score, test).statistic:.2f} ({low:.2f} to {high:.2f})"
+            f"{name}: rank correlation with the test AUC "
+            f"{spearmanr(score, test).statistic:.2f} ({low:.2f} to {high:.2f})"
         )
 
 
