@@ -25,6 +25,7 @@ from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.nuisance import nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
+from hilum.errors import CohortError
 from hilum.evaluation.intervals import patient_weights, percentiles
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.operating_points import choose_operating_point, parse_aim
@@ -74,6 +75,10 @@ def train_variants(cohort: Cohort, folder: Path, names: list[str], seed: int) ->
     """Train what is not yet there."""
     variants = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
     base = variants.pop("base")
+    if unknown := set(names) - set(variants):
+        raise SystemExit(
+            f"there is no variant {', '.join(sorted(unknown))}; see generalisation.toml"
+        )
     for name, settings in variants.items():
         place = folder / (f"{name}-seed-{seed}" if seed else name)
         if (names and name not in names) or (place / "model.hilum").is_file():
@@ -126,8 +131,18 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
 
 
 def kinds_of(part: Cohort) -> NDArray[np.int64]:
-    """Return 0 for normal, 1 for bacterial and 2 for viral pneumonia, shape (n,)."""
-    return np.array([Task.THREE_CLASS.label_of(finding) or 0 for finding in part.findings])
+    """Return 0 for normal, 1 for bacterial and 2 for viral pneumonia, shape (n,).
+
+    Raises:
+        CohortError: If the cohort does not say of which kind a pneumonia is.
+    """
+    kinds = [Task.THREE_CLASS.label_of(finding) for finding in part.findings]
+    if None in kinds:
+        raise CohortError(
+            f"the cohort {part.name} has pneumonia of unknown kind; use one that says whether each "
+            "is bacterial or viral, such as kermany224"
+        )
+    return np.array(kinds, dtype=np.int64)
 
 
 def threshold(pneumonia: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
@@ -243,6 +258,8 @@ def ranks(table: pl.DataFrame) -> None:
     rng = np.random.default_rng(0)
     test = table["test auc"].to_numpy()
     for name in ("validation auc", "selection", "across", "worst", "equal", "opposed"):
+        if name not in table.columns:
+            continue  # a small cohort has too few of these pairs
         score = table[name].to_numpy()
         drawn = rng.integers(0, len(table), (REPLICATES, len(table)))
         found = [spearmanr(score[d], test[d]).statistic for d in drawn]

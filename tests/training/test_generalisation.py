@@ -1,6 +1,5 @@
 """Training against a shortcut: brief, on real radiographs whose sharpness betrays the finding."""
 
-
 import numpy as np
 import pytest
 

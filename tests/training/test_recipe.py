@@ -215,3 +215,10 @@ def test_lines_of_keys_are_found(content, listed):
             assert lines[line_of(text, (key, name)) - 1] == f"{name} = {value}"
     for number, value in enumerate(listed):
         assert lines[line_of(text, ("listed", number, "value")) - 1] == f"value = {value}"
+
+
+@pytest.mark.parametrize("changes", [{"task": "binary"}, {"network.weights": "random"}])
+def test_kinds_are_softened_only_by_a_network_that_never_saw_them(changes):
+    recipe = load_recipe("two-stage").changed({"task": "three-class", "loss.soft_kinds": 0.5})
+    with pytest.raises(RecipeError, match="soft_kinds needs"):
+        recipe.changed(changes)

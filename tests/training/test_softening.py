@@ -22,7 +22,7 @@ def cohort(wrong=0.0, count=300, seed=0):
 
 def test_wrong_labels_are_believed_less_than_right_ones():
     truth, features, patients, swapped = cohort(wrong=0.15)
-    targets = soft_targets(truth, features, patients, 0.5, seed=0)
+    targets = soft_targets(truth, features, patients, 0.5, 3, seed=0)
     believed = targets[np.arange(len(truth)), truth]
     ill = truth > 0
     assert believed[swapped].mean() < 0.7
@@ -33,7 +33,7 @@ def test_wrong_labels_are_believed_less_than_right_ones():
 @given(st.floats(0, 1), st.integers(0, 9))
 def test_targets_are_shares_and_normal_is_left_alone(share, seed):
     truth, features, patients, _ = cohort(wrong=0.1, count=120, seed=seed)
-    targets = soft_targets(truth, features, patients, share, seed)
+    targets = soft_targets(truth, features, patients, share, 3, seed)
     assert targets.dtype == np.float32
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
     assert (targets >= 0).all()
@@ -45,15 +45,8 @@ def test_targets_are_shares_and_normal_is_left_alone(share, seed):
     assert (believed >= 1 - share - 1e-6).all()
 
 
-def test_two_labels_stay_what_they_are():
-    truth = np.array([0, 1] * 20)
-    features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    targets = soft_targets(truth, features, np.arange(40).astype(str), 0.9, seed=0)
-    np.testing.assert_array_equal(targets, np.eye(2)[truth])
-
-
 def test_too_few_patients_of_a_kind_are_refused():
     truth = np.array([0] * 10 + [1] * 20 + [2] * 2)
     features = np.zeros((32, 3), np.float32)
-    with pytest.raises(CohortError, match="patients"):
-        soft_targets(truth, features, np.arange(32).astype(str), 0.5, seed=0)
+    with pytest.raises(CohortError, match="soft_kinds needs 5 patients"):
+        soft_targets(truth, features, np.arange(32).astype(str), 0.5, 3, seed=0)

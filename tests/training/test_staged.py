@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from hilum.errors import UsageError
+from hilum.cohort.pixels import cached_pixels
+from hilum.errors import CohortError, UsageError
 from hilum.findings import Part
 from hilum.model import load
 from hilum.networks.weights import build_network
@@ -383,8 +384,40 @@ def test_the_selection_score_chooses_the_epoch(recipe, phantom_cohort, tmp_path,
     curves = pl.read_csv(next(tmp_path.rglob("curves.csv")))
     assert report.figures["selection"] == pytest.approx(curves["selection"].max())
     assert report.kept_epoch == curves["selection"].arg_max() + 1
-    assert (curves["worst"] <= curves["selection"]).all()
-    assert (curves["selection"] <= 1).all()
+
+
+def test_matching_with_too_few_patients_is_refused():
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
+    truth = np.arange(12) % 2
+    patients = np.array([f"p{i % 6}" for i in range(12)])  # three of either label
+    with pytest.raises(CohortError, match="needs 5 normal patients"):
+        drawing_chance("matched", pixels, truth, patients, 2)
+
+
+def test_soft_kinds_and_a_mirror_go_the_whole_way(phantom_cohort, tmp_path):
+    """A mirrored classifier gives a radiograph and its mirror image the same scores."""
+    stage = {"name": "head", "train": "head", "epochs": 2, "batch": 16}
+    asked = load_recipe("two-stage").changed(
+        {
+            "task": "three-class",
+            "search": {},
+            "stages": [stage],
+            "network.size": 64,
+            "network.mirror": True,
+            "loss.soft_kinds": 0.5,
+        }
+    )
+    result = train(asked, phantom_cohort, tmp_path / "soft", command="test")
+    hard = train(
+        asked.changed({"loss.soft_kinds": 0.0}), phantom_cohort, tmp_path / "hard", command="test"
+    )
+    pixels = cached_pixels(phantom_cohort.part(Part.VALIDATION), 64)[:4]
+    model = load(result.path)
+    scores = model.network.run(np.ascontiguousarray(pixels))["scores"]
+    turned = model.network.run(np.ascontiguousarray(pixels[:, :, ::-1]))["scores"]
+    np.testing.assert_allclose(scores, turned, atol=0.02)
+    other = load(hard.path).network.run(np.ascontiguousarray(pixels))["scores"]
+    assert np.abs(scores - other).max() > 0.02
 
 
 def test_an_interruption_stays_one_and_the_next_is_heard(recipe, phantom_cohort, tmp_path):

@@ -123,6 +123,14 @@ def test_the_best_recipe_loads_and_trains_and_the_other_parts_are_never_read(
     assert result.path.is_file()
 
 
+def test_stages_before_the_last_may_be_judged_by_another_figure(recipe, phantom_cohort, tmp_path):
+    first = {"name": "first", "train": "all", "epochs": 1, "batch": 16}
+    last = {**first, "name": "all", "monitor": "selection"}
+    asked = recipe.changed({"stages": [first, last]})
+    search(asked, phantom_cohort, tmp_path / "study", 1)
+    assert float(rows(tmp_path / "study")[0]["selection"]) > 0
+
+
 def test_a_study_taken_up_goes_on_as_if_it_had_never_stopped(
     recipe, phantom_cohort, tmp_path, quick_training
 ):

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-__all__ = ["ShortcutPairs", "matched_chance", "out_of_fold_log_odds", "shortcut_log_odds"]
+from hilum.cohort.split import patient_folds
+
+__all__ = ["FOLDS", "ShortcutPairs", "matched_chance", "out_of_fold_log_odds", "shortcut_log_odds"]
 
 # Pairs whose log-odds by nuisances differ by less count as equal: the odds ratio is below 1.65.
 CALIPER = 0.5
-# Below so many pairs an area is chance; it is left out.
+# Below so many pairs, or radiographs on either side of them, an area is chance; it is left out.
 FEWEST_PAIRS = 200
-_FOLDS = 5
+FEWEST_RADIOGRAPHS = 10
+FOLDS = 5  # of patients, for predictions without the own patient
 
 
 def _shortcut_model() -> HistGradientBoostingClassifier:
@@ -60,10 +63,13 @@ def out_of_fold_log_odds(
         learned: Nuisances, shape (n, k).
         positive: Which have pneumonia, shape (n,).
         patients: Whose each is, shape (n,).
+
+    Raises:
+        CohortError: If either side has fewer patients than there are folds.
     """
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
+    folds = PredefinedSplit(patient_folds(positive, patients, FOLDS, seed=0))
     probabilities = cross_val_predict(
-        _shortcut_model(), learned, positive, groups=patients, cv=folds, method="predict_proba"
+        _shortcut_model(), learned, positive, cv=folds, method="predict_proba"
     )
     return _log_odds(probabilities[:, 1])
 
@@ -130,4 +136,5 @@ class ShortcutPairs:
             name: float(right[pairs].mean())
             for name, pairs in kinds.items()
             if pairs.sum() >= FEWEST_PAIRS
+            and min(pairs.any(axis=0).sum(), pairs.any(axis=1).sum()) >= FEWEST_RADIOGRAPHS
         }

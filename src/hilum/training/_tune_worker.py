@@ -178,6 +178,8 @@ class _Objective:
 
         def watch(stage: str, epoch: int, figures: dict[str, float]) -> None:
             _end_with_parent()
+            if monitor not in figures:
+                return  # an earlier stage, which is judged by another figure
             step = (fold * len(names) + names.index(stage)) * _STAGE_SPAN + epoch
             trial.report(float(np.mean([*before, figures[monitor]])), step)
             if trial.should_prune():

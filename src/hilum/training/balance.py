@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.cohort.nuisance import nuisances
-from hilum.evaluation.shortcuts import matched_chance, out_of_fold_log_odds
+from hilum.errors import CohortError
+from hilum.evaluation.shortcuts import FOLDS, matched_chance, out_of_fold_log_odds
 
 __all__ = ["class_weights", "drawing_chance"]
 
@@ -30,11 +31,20 @@ def drawing_chance(
         truth: Label indices, shape (n,).
         patients: Whose each is, shape (n,).
         labels: Number of labels.
+
+    Raises:
+        CohortError: If matching has too few patients to learn from.
     """
     if balance == "sampler":
         chance: NDArray[np.float64] = 1.0 / np.bincount(truth, minlength=labels)[truth]
         return chance
     if balance == "matched":
-        log_odds = out_of_fold_log_odds(nuisances(pixels), truth > 0, patients)
+        try:
+            log_odds = out_of_fold_log_odds(nuisances(pixels), truth > 0, patients)
+        except CohortError as error:
+            raise CohortError(
+                f'loss.balance = "matched" needs {FOLDS} normal patients and {FOLDS} with pneumonia '
+                'in the train part; add some, or use "sampler"'
+            ) from error
         return matched_chance(log_odds, truth)
     return None

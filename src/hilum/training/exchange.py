@@ -98,6 +98,11 @@ def _toned(grey: Tensor, wanted: Tensor, share: Tensor) -> Tensor:
     # Where many pixels share few levels, as unexposed borders do, ranks would blow up their noise.
     steps = np.minimum(np.diff(table, axis=1), _STRONGEST / (_LEVELS - 1))
     table[:, 1:] = table[:, :1] + np.cumsum(steps, axis=1)
+    # The limit takes away jumps, and with them brightness; the median gets what it should have.
+    middle = _QUANTILES // 2
+    at = (own[:, middle] * (_LEVELS - 1)).round().astype(int)
+    lost = wanted.numpy()[:, middle] - table[np.arange(len(table)), at]
+    table = table + lost[:, None]
     index = (grey.flatten(1) * (_LEVELS - 1)).round().long()
     matched = torch.from_numpy(table).float().to(grey.device).gather(1, index).view_as(grey)
     return torch.lerp(grey, matched, share.view(-1, 1, 1, 1)).clamp_(0, 1)

@@ -135,6 +135,13 @@ class StagedRecipe(_Recipe):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError("two stages have the same name")
+        if self.loss.soft_kinds and (
+            len(self.task.labels) < 3 or self.network.weights != "imagenet"
+        ):
+            raise ValueError(
+                'loss.soft_kinds needs task = "three-class" and weights = "imagenet": it asks a '
+                "network that never saw a label whether a pneumonia is bacterial or viral"
+            )
         content = self.model_dump(mode="json")
         for path in self.search:
             try:

@@ -106,7 +106,11 @@ class Selection:
 
     def names(self, sha256: Sequence[str]) -> list[str]:
         """Return what tells each of `extra` from other pixels, for caches."""
-        return [f"{sha256[row]} {name}" for name in list(CLOTHES)[1:] for row in self.rows]
+        return [
+            f"{sha256[row]} {name} {CLOTHES[name]}"
+            for name in list(CLOTHES)[1:]
+            for row in self.rows
+        ]
 
     def figures(self, scores: NDArray[np.float64]) -> dict[str, float]:
         """Return the selection score and what it is made of.

@@ -137,7 +137,7 @@ def train_stages(
     check_room(network, folder)
     network.to(memory_format=torch.channels_last)
     if recipe.loss.soft_kinds:
-        learning = _softened(network, recipe, learning, stage)
+        learning = _softened(network, recipe, learning, workers, stage)
     reports = []
     for number, options in enumerate(recipe.stages):
         place = ensure_folder(folder / "stages" / f"{number}-{options.name}")
@@ -218,11 +218,13 @@ def _run_stage(
     seed = derived_seed(recipe.seed, options.name)
     selection: Selection | None = None
     judged = validation
+    # What is fitted may differ in its last digit between machines; all workers go by the first.
     if options.monitor == "selection":
         with stage("prepare the selection score"):
             log_odds = shortcut_log_odds(
                 nuisances(learning.pixels), learning.positive, nuisances(validation.pixels)
             )
+            log_odds = workers.told(log_odds)
             selection = Selection.of(validation.pixels, validation.positive, log_odds)
         judged = _with_clothes(validation, selection)
 
@@ -242,8 +244,10 @@ def _run_stage(
         examples = Examples((learning.pixels,), learning.truth, learning.soft)
         held_out = Examples((judged.pixels,), judged.truth)
     labels = len(recipe.task.labels)
-    chance = drawing_chance(
-        recipe.loss.balance, learning.pixels, learning.truth, learning.patients, labels
+    chance = workers.told(
+        drawing_chance(
+            recipe.loss.balance, learning.pixels, learning.truth, learning.patients, labels
+        )
     )
     loader = training_loader(
         examples,
@@ -314,7 +318,11 @@ def _run_stage(
 
 
 def _softened(
-    network: RadiographNetwork, recipe: StagedRecipe, learning: Radiographs, stage: Stage
+    network: RadiographNetwork,
+    recipe: StagedRecipe,
+    learning: Radiographs,
+    workers: Workers,
+    stage: Stage,
 ) -> Radiographs:
     """Soften the targets, by the features of the network as it starts."""
     with stage("soften bacterial and viral") as progress:
@@ -332,9 +340,10 @@ def _softened(
             np.asarray(features, np.float32),
             learning.patients,
             recipe.loss.soft_kinds,
+            len(recipe.task.labels),
             recipe.seed,
         )
-    return replace(learning, soft=soft)
+    return replace(learning, soft=workers.told(soft))
 
 
 def _features(
