@@ -67,7 +67,7 @@ def out_of_fold_log_odds(
     Raises:
         CohortError: If either side has fewer patients than there are folds.
     """
-    folds = PredefinedSplit(patient_folds(positive, patients, FOLDS, seed=0))
+    folds = PredefinedSplit(patient_folds(positive.astype(np.int64), patients, FOLDS, seed=0))
     probabilities = cross_val_predict(
         _shortcut_model(), learned, positive, cv=folds, method="predict_proba"
     )
