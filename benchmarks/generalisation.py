@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -33,7 +34,7 @@ from hilum.evaluation.shortcuts import ShortcutPairs, shortcut_log_odds
 from hilum.findings import Part, Task
 from hilum.model import Classifier, load
 from hilum.training import load_recipe, train
-from hilum.training.figures import validation_figures
+from hilum.training.figures import pneumonia_scores, validation_figures
 from hilum.training.selection import Selection
 
 # One grid for all, so that classifiers of any size are judged on the same pairs.
@@ -41,6 +42,7 @@ NUISANCE_SIDE = 224
 REPLICATES = 2000
 BINS = 10  # of equal mass, for the calibration error
 AIM = parse_aim("sensitivity>=0.97")
+TOGETHER = (2, 4, 8)  # how many of the best are also averaged
 Row = dict[str, float | str | None]
 
 
@@ -105,6 +107,7 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
     )
     others = Copies.of(validation, copies) if copies else None
     rows: list[Row] = []
+    said: list[tuple[float, NDArray[np.float64]]] = []
     for path in sorted(folder.rglob("model.hilum")):
         classifier = load(path)
         pixels = cached_pixels(validation, classifier.size)
@@ -116,17 +119,25 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
         # Two operating points: on validation as it is, and on it in all clothes together.
         pneumonia = 1 - classifier.probabilities(raw)[:, 0]
         worn = np.concatenate([truth > 0, np.tile(truth[selection.rows] > 0, len(selection.views))])
+        figures = selection.figures(scores)
+        said.append((figures["selection"], binary))
         rows.append(
             {
                 "classifier": str(path.parent.relative_to(folder)),
                 "validation auc": plain["auc"],
                 "kinds": kinds_auc(scores[: len(truth)], kinds),
-                **selection.figures(scores),
+                **figures,
                 **(others.figures(classifier) if others else {}),
                 "threshold": threshold(pneumonia[: len(truth)], truth > 0),
                 "threshold in clothes": threshold(pneumonia, worn),
             }
         )
+    said.sort(key=lambda each: -each[0])
+    for count in TOGETHER:
+        mean = np.mean([log_softmax(binary, axis=1) for _, binary in said[:count]], axis=0)
+        auc = roc_auc_score(truth, pneumonia_scores(mean[: len(truth)]))
+        score = selection.figures(mean)["selection"]
+        print(f"the {count} best together: validation AUC {auc:.4f}, selection {score:.4f}")
     return rows
 
 

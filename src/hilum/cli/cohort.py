@@ -1,7 +1,7 @@
 """`hilum cohort`: build, split, audit, show, fetch, and draw phantoms."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from hilum.cli.console import command_line, emit_json, note, out, progress, rese
 from hilum.errors import CohortError, UsageError
 from hilum.files import check_new, ensure_folder
 from hilum.findings import Finding, Part
+
+if TYPE_CHECKING:
+    from hilum.evaluation.shortcut_audit import ShortcutAudit
 
 __all__ = ["app"]
 
@@ -202,19 +205,55 @@ def _show(path: Path, as_json: bool) -> None:
 
 
 @app.command()
-def audit(cohort_file: CohortFile, as_json: JsonFlag = False) -> None:
-    """Hunt leaks, copies, conflicts and parts too small for a claim; status 1 when serious."""
+def audit(
+    cohort_file: CohortFile,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out shortcuts and shift, which need every pixel.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hunt leaks, copies, conflicts, small parts, shortcuts and shift; status 1 when serious."""
     from hilum.cohort import load_cohort
     from hilum.cohort.audit import audit_cohort
 
-    lines = audit_cohort(load_cohort(cohort_file))
+    cohort = load_cohort(cohort_file)
+    lines = audit_cohort(cohort)
+    shortcuts = None
+    if not quick:
+        from hilum.evaluation.shortcut_audit import audit_shortcuts
+
+        with progress("measuring", quiet=as_json) as advance:
+            shortcuts = audit_shortcuts(cohort, advance)
+        lines += shortcuts.lines() if shortcuts else []
     serious = any(line.serious for line in lines)
     if as_json:
-        emit_json({"serious": serious, "lines": [_line(line) for line in lines]})
+        found = {"shortcuts": shortcuts.model_dump(mode="json")} if shortcuts else {}
+        emit_json({"serious": serious, "lines": [_line(line) for line in lines], **found})
     else:
         print_audit(lines)
+        if shortcuts:
+            _print_telltales(shortcuts)
+        elif not quick:
+            note("too few patients in the train part to look for shortcuts")
     if serious:
         raise typer.Exit(1)
+
+
+def _print_telltales(shortcuts: "ShortcutAudit") -> None:
+    from hilum.evaluation.shortcut_audit import area_in_words
+
+    table(
+        "what tells pneumonia from normal without anatomy: AUC",
+        ["measure", "train, cross-validated", "validation"],
+        [
+            (
+                each.name,
+                area_in_words(each.train),
+                "" if each.validation is None else f"{each.validation:.3f}",
+            )
+            for each in shortcuts.telltales
+        ],
+    )
 
 
 def _line(line: object) -> dict[str, object]:

@@ -1,0 +1,240 @@
+"""How well the finding can be told without anatomy, and how far the parts of a cohort differ.
+
+A cohort in which sharpness or borders tell pneumonia from normal rewards classifiers that look at
+these. Here simple measures are put on trial, each alone and together: cross-validated on the train
+part with patients kept whole, and then asked about the validation part. The test part's findings are
+not looked at; only whether its pictures look like the others'.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from hilum.cohort.audit import AuditLine
+from hilum.cohort.nuisance import NUISANCES, nuisances
+from hilum.cohort.pixels import cached_pixels
+from hilum.cohort.table import Cohort
+from hilum.errors import CohortError
+from hilum.evaluation.figures import Figure, FigureName
+from hilum.evaluation.intervals import assess
+from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
+from hilum.evaluation.subjects import Ranking
+from hilum.findings import Part, Task
+from hilum.model.schema import Document
+
+__all__ = ["PartShift", "ShortcutAudit", "Telltale", "area_in_words", "audit_shortcuts"]
+
+SIZE = 224  # grid on which nuisances are measured
+THUMBNAIL = 16
+# From here on a picture's acquisition tells so much that a classifier can live on it.
+STRONG = 0.7
+# Parts that can be told apart this well are not drawn from the same place.
+APART = 0.6
+_MEASURES = ("file size", "rows", "columns", "aspect ratio", "bytes per pixel", *NUISANCES)
+ALL = "all measures together"
+FRAME = f"frame of a {THUMBNAIL} x {THUMBNAIL} thumbnail"
+WHOLE = f"{THUMBNAIL} x {THUMBNAIL} thumbnail"
+
+
+class Telltale(Document):
+    """How well something that is no anatomy tells pneumonia from normal."""
+
+    name: str
+    train: Figure  # AUC, cross-validated over patients
+    validation: float | None  # AUC there after learning on the train part; None without that part
+
+
+class PartShift(Document):
+    """How well a picture's measures tell which of two parts it is from."""
+
+    parts: tuple[str, str]
+    area: Figure  # AUC, cross-validated over patients; 0.5 is no difference
+    driver: str  # the measure whose means lie farthest apart
+    distance: float  # of these means, in standard deviations
+
+
+class ShortcutAudit(Document):
+    """What was found."""
+
+    telltales: tuple[Telltale, ...]  # the strongest first
+    shifts: tuple[PartShift, ...]
+
+    def lines(self) -> list[AuditLine]:
+        """Return the findings as lines of an audit. None is serious: a cohort is what it is."""
+        found = {each.name: each for each in self.telltales}
+        strong = [
+            each
+            for each in self.telltales
+            if each.name in _MEASURES and (each.train.value or 0) >= STRONG
+        ]
+        together = found[ALL].train
+        most = "; ".join(f"{each.name} {each.train.value:.2f}" for each in strong[:4])
+        lines = [
+            AuditLine(
+                "shortcuts",
+                serious=False,
+                found=len(strong),
+                text=f"without anatomy pneumonia is told with an AUC of {area_in_words(together)}"
+                + (f"; most by {most}" if strong else ""),
+                remedy='choose epochs with monitor = "selection", draw with balance = "matched", and '
+                "trust no validation AUC alone (docs/generalisation.md)",
+            )
+        ]
+        for shift in self.shifts:
+            one, other = shift.parts
+            apart = (shift.area.value or 0) >= APART
+            lines.append(
+                AuditLine(
+                    f"{one} against {other}",
+                    serious=False,
+                    found=int(apart),
+                    text=f"how a radiograph was taken tells {one} from {other} with an AUC of "
+                    f"{area_in_words(shift.area)}; farthest apart: {shift.driver}, by "
+                    f"{shift.distance:.2f} standard deviations",
+                    remedy="expect figures to differ between them; ask how each was collected",
+                )
+            )
+        return lines
+
+
+def audit_shortcuts(
+    cohort: Cohort, progress: Callable[[int, int], None] | None = None
+) -> ShortcutAudit | None:
+    """Put everything that is no anatomy on trial.
+
+    Args:
+        cohort: Readable radiographs are decoded at most once (see `cached_pixels`).
+        progress: Called with how many radiographs of how many are measured.
+
+    Returns:
+        None where the train part has too few patients with and without pneumonia to learn from.
+
+    Raises:
+        CohortError: If a file is gone or was changed.
+    """
+    there = set(cohort.readable.table["part"])
+    parts = [part for part in Part if str(part) in there]
+    if Part.TRAIN not in parts:
+        return None
+    used = {part: cohort.part(part) for part in parts}
+    done, total = 0, sum(len(each) for each in used.values())
+    measures: dict[Part, NDArray[np.float64]] = {}
+    thumbnails: dict[Part, NDArray[np.float64]] = {}
+    for part, each in used.items():
+        pixels = cached_pixels(each, SIZE)
+        measures[part] = _measured(each, pixels, progress, done, total)
+        thumbnails[part] = _thumbnails(pixels)
+        done += len(each)
+    rng = np.random.default_rng(0)
+    try:
+        telltales = _telltales(used, measures, thumbnails, rng)
+        shifts = [
+            _shift(used, measures, one, other, rng)
+            for i, one in enumerate(parts)
+            for other in parts[i + 1 :]
+        ]
+    except CohortError:
+        return None
+    telltales.sort(key=lambda each: -(each.train.value or 0))
+    return ShortcutAudit(telltales=tuple(telltales), shifts=tuple(shifts))
+
+
+def area_in_words(figure: Figure) -> str:
+    """Say an area shortly, such as "0.938 (0.931 to 0.945)"."""
+    if figure.interval is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.interval.lower:.3f} to {figure.interval.upper:.3f})"
+
+
+def _measured(
+    part: Cohort,
+    pixels: NDArray[np.uint8],
+    progress: Callable[[int, int], None] | None,
+    before: int,
+    total: int,
+) -> NDArray[np.float64]:
+    table = part.table.select("bytes", "rows", "columns").to_numpy().astype(np.float64)
+    size, rows, columns = table.T
+    of_pixels = nuisances(pixels, lambda n, _: progress(before + n, total) if progress else None)
+    header = [size, rows, columns, rows / columns, size / (rows * columns)]
+    return np.column_stack([*header, of_pixels])
+
+
+def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    side = SIZE // THUMBNAIL
+    blocks = np.asarray(pixels).reshape(len(pixels), THUMBNAIL, side, THUMBNAIL, side)
+    means: NDArray[np.float64] = blocks.mean(axis=(2, 4))
+    return means
+
+
+def _framed(thumbnails: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.zeros((THUMBNAIL, THUMBNAIL), bool)
+    inside[1:-1, 1:-1] = True
+    return thumbnails[:, ~inside]
+
+
+def _telltales(
+    used: dict[Part, Cohort],
+    measures: dict[Part, NDArray[np.float64]],
+    thumbnails: dict[Part, NDArray[np.float64]],
+    rng: np.random.Generator,
+) -> list[Telltale]:
+    views: dict[str, dict[Part, NDArray[np.float64]]] = {
+        name: {part: each[:, [i]] for part, each in measures.items()}
+        for i, name in enumerate(_MEASURES)
+    }
+    views[ALL] = measures
+    views[FRAME] = {part: _framed(each) for part, each in thumbnails.items()}
+    views[WHOLE] = {part: each.reshape(len(each), -1) for part, each in thumbnails.items()}
+    learning = used[Part.TRAIN]
+    positive, patients = _positive(learning), learning.patients
+    held_out = used.get(Part.VALIDATION)
+    truth = _positive(held_out) if held_out is not None else None
+    telltales = []
+    for name, view in views.items():
+        scores = out_of_fold_log_odds(view[Part.TRAIN], positive, patients)
+        area = _area(scores, positive, patients, rng)
+        there = None
+        if truth is not None and truth.any() and not truth.all():
+            learned = shortcut_log_odds(view[Part.TRAIN], positive, view[Part.VALIDATION])
+            there = float(roc_auc_score(truth, learned))
+        telltales.append(Telltale(name=name, train=area, validation=there))
+    return telltales
+
+
+def _positive(part: Cohort) -> NDArray[np.bool_]:
+    return part.for_task(Task.BINARY)[1] > 0
+
+
+def _area(
+    scores: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    patients: NDArray[np.str_],
+    rng: np.random.Generator,
+) -> Figure:
+    return assess({"": Ranking(scores, positive)}, patients, rng)[""][FigureName.AUC]
+
+
+def _shift(
+    used: dict[Part, Cohort],
+    measures: dict[Part, NDArray[np.float64]],
+    one: Part,
+    other: Part,
+    rng: np.random.Generator,
+) -> PartShift:
+    both = np.concatenate([measures[one], measures[other]])
+    later = np.arange(len(both)) >= len(measures[one])
+    patients = np.concatenate([used[one].patients, used[other].patients])
+    scores = out_of_fold_log_odds(both, later, patients)
+    deviation = both.std(axis=0)
+    apart = np.abs(measures[one].mean(axis=0) - measures[other].mean(axis=0))
+    distance = np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
+    farthest = int(distance.argmax())
+    return PartShift(
+        parts=(str(one), str(other)),
+        area=_area(scores, later, patients, rng),
+        driver=_MEASURES[farthest],
+        distance=float(distance[farthest]),
+    )
