@@ -35,7 +35,7 @@ COMMANDS = [
     ("cohort", "audit"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
     ("screen",), ("model",), ("model", "show"), ("model", "verify"), ("recipe",),
     ("recipe", "list"), ("recipe", "show"), ("recipe", "new"), ("recipe", "sheet"), ("tune",),
-    ("reproduce",),
+    ("reproduce",), ("compare",),
 ]  # fmt: skip
 
 
@@ -213,3 +213,22 @@ def test_the_name_of_a_cohort_does_not_choose_the_folder(phantom_cohort, model_p
     assert [path.name for path in model.parent.iterdir() if path.is_dir()] == [
         "evidence-_out-validation"
     ]
+
+
+def test_classifiers_are_compared_by_the_names_that_tell_them_apart(
+    model_path, three_class_model_path, phantom_cohort_file, tmp_path
+):
+    out = tmp_path / "comparison"
+    arguments = ["compare", model_path, three_class_model_path, "-c", phantom_cohort_file]
+    done = hilum(*arguments, "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    names = [each["name"] for each in json.loads(done.stdout)["contenders"]]
+    assert names == [model_path.parent.name, three_class_model_path.parent.name]
+    again = hilum(*arguments, "-o", out)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    alone = hilum(
+        "compare", model_path, model_path, "-c", phantom_cohort_file, "-o", tmp_path / "x"
+    )
+    assert alone.returncode == 2
+    assert "named twice" in alone.stderr

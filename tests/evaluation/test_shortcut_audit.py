@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -61,6 +62,6 @@ def test_a_part_that_was_taken_otherwise_is_told_apart(planted, phantom_cohort):
 
 def test_a_cohort_too_small_to_learn_from_is_left_alone(phantom_cohort):
     few = phantom_cohort.where(
-        phantom_cohort.table["patient"].is_in(phantom_cohort.table["patient"].unique().sort()[:5])
+        pl.col("patient").is_in(phantom_cohort.table["patient"].unique().sort()[:5].to_list())
     )
     assert audit_shortcuts(few) is None

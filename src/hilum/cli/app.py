@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hilum._version import __version__
-from hilum.cli import cohort, demo, evaluate, model, recipe, reproduce, screen, train, tune
+from hilum.cli import cohort, compare, demo, evaluate, model, recipe, reproduce, screen, train, tune
 from hilum.cli.console import err
 from hilum.errors import HilumError
 from hilum.findings import RESEARCH_USE
@@ -34,6 +34,7 @@ app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("screen")(screen.screen)
 app.add_typer(model.app, name="model")
 

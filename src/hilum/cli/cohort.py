@@ -240,7 +240,7 @@ def audit(
 
 
 def _print_telltales(shortcuts: "ShortcutAudit") -> None:
-    from hilum.evaluation.shortcut_audit import area_in_words
+    from hilum.evaluation.verdict import brief
 
     table(
         "what tells pneumonia from normal without anatomy: AUC",
@@ -248,7 +248,7 @@ def _print_telltales(shortcuts: "ShortcutAudit") -> None:
         [
             (
                 each.name,
-                area_in_words(each.train),
+                brief(each.train),
                 "" if each.validation is None else f"{each.validation:.3f}",
             )
             for each in shortcuts.telltales

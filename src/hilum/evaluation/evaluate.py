@@ -23,7 +23,7 @@ from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
 from hilum.model.network import BATCH
 
-__all__ = ["evaluate_classifier", "like_training", "predict"]
+__all__ = ["evaluate_classifier", "like_training", "predict", "thumbnail"]
 
 _THUMBNAIL = 112  # pixels a side in the gallery of the report
 
@@ -128,7 +128,7 @@ def evaluate_classifier(
     )
     rows = {str(name): row for row, name in enumerate(predictions.ids)}
     gallery = [
-        replace(item, thumbnail=_thumbnail(pixels[rows[item.id]]))
+        replace(item, thumbnail=thumbnail(pixels[rows[item.id]]))
         for item in confident_mistakes(predictions, point)
     ]
     write_evidence(evidence, folder, gallery)
@@ -180,7 +180,7 @@ def _write_predictions(path: Path, predictions: Predictions) -> None:
         table.write_csv(temporary)
 
 
-def _thumbnail(pixels: NDArray[np.uint8]) -> str:
+def thumbnail(pixels: NDArray[np.uint8]) -> str:
     """Return a small PNG of a radiograph as a data URI, so that the report needs no other file."""
     from PIL import Image
 

@@ -7,12 +7,13 @@ their dashes, too. The page gives plots a white card in light and in dark mode.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.evaluation.evidence import Evidence
 from hilum.evaluation.figures import FigureName
@@ -21,9 +22,14 @@ from hilum.evaluation.verdict import figure_in_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Plot", "plots"]
+__all__ = ["Plot", "plots", "roc_overlay"]
 
+# Further ones of the same palette, for classifiers side by side, each with dashes of its own.
+_SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_DASHES = ("-", "--", "-.", ":")
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6b6b6b"
+# False-positive rates and sensitivities.
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 _SIDE = 4.2  # inches; with 10 pt text it stays readable 320 pixels wide
 
 
@@ -86,6 +92,27 @@ def _roc(evidence: Evidence) -> Plot:
         f"{sensitivity:.3f} at a false-positive rate of {alarms:.3f}."
     )
     return _plot("roc", "ROC curve", alt, draw)
+
+
+def roc_overlay(curves: Mapping[str, tuple[Curve, tuple[float, float]]], areas: str) -> Plot:
+    """Draw the ROC curves of several classifiers, each with its operating point.
+
+    Args:
+        curves: By name: the curve as (false-positive rates, sensitivities), and where its operating
+            point lies on it.
+        areas: Their areas in words, for those who do not see it.
+    """
+
+    def draw(axes: "Axes") -> None:
+        for i, (name, ((alarms, sensitivity), point)) in enumerate(curves.items()):
+            colour, dashes = _SERIES[i % len(_SERIES)], _DASHES[i % len(_DASHES)]
+            axes.plot(alarms, sensitivity, color=colour, linestyle=dashes, label=name)
+            axes.plot(*point, "o", color=colour, zorder=4)
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=0.8)
+        _unit_square(axes, "1 - specificity", "Sensitivity")
+        axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+    return _plot("roc", "ROC curves", f"ROC curves with operating points. {areas}", draw)
 
 
 def _precision_recall(evidence: Evidence) -> Plot:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from hilum.evaluation.evidence import Evidence
 from hilum.evaluation.figures import DEFINITIONS, Figure
@@ -11,7 +12,7 @@ from hilum.evaluation.plots import plots
 from hilum.evaluation.verdict import caveats, percent, verdict
 from hilum.files import write_text
 
-__all__ = ["METRICS_FILE", "REPORT_FILE", "render_report", "write_evidence"]
+__all__ = ["METRICS_FILE", "REPORT_FILE", "render_report", "rendered", "write_evidence"]
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -35,18 +36,26 @@ def _method(figure: Figure) -> str:
     return figure.interval.method
 
 
-def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> str:
-    """Return the report as HTML, drawn from the evidence and the gallery alone.
+def rendered(template: str, **values: Any) -> str:
+    """Return a page of this room as HTML.
 
     Everything is inside: no script, no font, no image from elsewhere. Text from outside, such as the
     ids of radiographs, is escaped.
+
+    Args:
+        template: Name of its Jinja file.
+        values: What the template asks for.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    template = resources.files("hilum.evaluation").joinpath("report.html.j2")
+    folder = resources.files("hilum.evaluation")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         value=_value,
@@ -56,7 +65,13 @@ def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> st
         # Only for SVG that hilum.evaluation.plots drew; it escapes what it is given.
         drawn=Markup,
     )
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return environment.get_template(template).render(**values)
+
+
+def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> str:
+    """Return the report as HTML, drawn from the evidence and the gallery alone."""
+    return rendered(
+        "report.html.j2",
         evidence=evidence,
         verdict=verdict(evidence),
         caveats=caveats(evidence),

@@ -21,10 +21,11 @@ from hilum.evaluation.figures import Figure, FigureName
 from hilum.evaluation.intervals import assess
 from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
 from hilum.evaluation.subjects import Ranking
+from hilum.evaluation.verdict import brief
 from hilum.findings import Part, Task
 from hilum.model.schema import Document
 
-__all__ = ["PartShift", "ShortcutAudit", "Telltale", "area_in_words", "audit_shortcuts"]
+__all__ = ["PartShift", "ShortcutAudit", "Telltale", "audit_shortcuts"]
 
 SIZE = 224  # grid on which nuisances are measured
 THUMBNAIL = 16
@@ -76,7 +77,7 @@ class ShortcutAudit(Document):
                 "shortcuts",
                 serious=False,
                 found=len(strong),
-                text=f"without anatomy pneumonia is told with an AUC of {area_in_words(together)}"
+                text=f"without anatomy pneumonia is told with an AUC of {brief(together)}"
                 + (f"; most by {most}" if strong else ""),
                 remedy='choose epochs with monitor = "selection", draw with balance = "matched", and '
                 "trust no validation AUC alone (docs/generalisation.md)",
@@ -91,7 +92,7 @@ class ShortcutAudit(Document):
                     serious=False,
                     found=int(apart),
                     text=f"how a radiograph was taken tells {one} from {other} with an AUC of "
-                    f"{area_in_words(shift.area)}; farthest apart: {shift.driver}, by "
+                    f"{brief(shift.area)}; farthest apart: {shift.driver}, by "
                     f"{shift.distance:.2f} standard deviations",
                     remedy="expect figures to differ between them; ask how each was collected",
                 )
@@ -139,13 +140,6 @@ def audit_shortcuts(
         return None
     telltales.sort(key=lambda each: -(each.train.value or 0))
     return ShortcutAudit(telltales=tuple(telltales), shifts=tuple(shifts))
-
-
-def area_in_words(figure: Figure) -> str:
-    """Say an area shortly, such as "0.938 (0.931 to 0.945)"."""
-    if figure.interval is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.interval.lower:.3f} to {figure.interval.upper:.3f})"
 
 
 def _measured(

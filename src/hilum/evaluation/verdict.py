@@ -7,7 +7,7 @@ from hilum.evaluation.intervals import MINIMUM_PATIENTS
 from hilum.evaluation.operating_points import parse_aim
 from hilum.findings import Part
 
-__all__ = ["caveats", "figure_in_words", "percent", "point_in_words", "verdict"]
+__all__ = ["brief", "caveats", "figure_in_words", "percent", "point_in_words", "verdict"]
 
 # At least 100 with and 100 without the finding for a sound external validation
 # (Collins et al., Stat Med 2016;35:214-226).
@@ -30,6 +30,15 @@ def figure_in_words(figure: Figure) -> str:
         return f"{figure.value:.3f}, no interval: {figure.no_interval}"
     low, high = figure.interval.lower, figure.interval.upper
     return f"{figure.value:.3f}, 95 % interval {low:.3f} to {high:.3f}"
+
+
+def brief(figure: Figure) -> str:
+    """Say a figure shortly, such as "0.974 (0.953 to 0.988)"."""
+    if figure.value is None:
+        return "undefined"
+    if figure.interval is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.interval.lower:.3f} to {figure.interval.upper:.3f})"
 
 
 def percent(fraction: float) -> str:
