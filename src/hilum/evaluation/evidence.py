@@ -21,6 +21,13 @@ from hilum.evaluation.figures import LEVEL, Figure, FigureName
 from hilum.evaluation.intervals import REPLICATES, assess
 from hilum.evaluation.operating_points import counts_at
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.prevalence import (
+    PREVALENCES,
+    AtPrevalence,
+    NetBenefit,
+    PrevalenceFigures,
+    decision_curve,
+)
 from hilum.evaluation.subjects import (
     Agreement,
     Decision,
@@ -132,6 +139,9 @@ class Evidence(Document):
     per_class: tuple[ClassFigures, ...]  # empty for two classes, where it would say the same twice
     overall: Figures  # macro AUC, accuracy, balanced accuracy over classes; empty for two classes
     calibration: CalibrationTable
+    # At the operating point; sensitivity and specificity carried over.
+    at_prevalence: tuple[PrevalenceFigures, ...] = ()
+    decision_curve: tuple[NetBenefit, ...] = ()  # at the prevalence of this part
     curves: Curves
 
 
@@ -168,11 +178,13 @@ def build_evidence(
     others = [point for point in other_points if point.name != operating_point.name]
     points = [operating_point, *others]
     ranking = Ranking(pneumonia, truth)
+    decision = Decision(truth, pneumonia >= operating_point.threshold)
     # Keys are only read back below; a prefix keeps the operating points' own names apart.
     subjects: dict[str, Subject] = {
         "ranking": ranking,
         "error": ProbabilityError(pneumonia, truth),
         **{f"point {p.name}": Decision(truth, pneumonia >= p.threshold) for p in points},
+        **{f"prevalence {p}": AtPrevalence(decision, p) for p in PREVALENCES},
         **_class_subjects(predictions),
     }
     measured = assess(subjects, predictions.patients, rng, replicates)
@@ -219,6 +231,15 @@ def build_evidence(
             for finding in (findings if several else ())
         ),
         overall={**measured["macro"], **measured["agreement"]} if several else {},
+        at_prevalence=tuple(
+            PrevalenceFigures(
+                prevalence=p,
+                ppv=measured[f"prevalence {p}"][FigureName.PPV],
+                npv=measured[f"prevalence {p}"][FigureName.NPV],
+            )
+            for p in PREVALENCES
+        ),
+        decision_curve=decision_curve(pneumonia, truth),
         calibration=calibration_table(pneumonia, truth, predictions.patients),
         curves=curves(ranking, predictions.patients, rng, replicates),
     )

@@ -47,7 +47,8 @@ def plots(evidence: Evidence) -> tuple[Plot, ...]:
     """Draw the plots that the evidence carries.
 
     Returns:
-        ROC and precision-recall where both classes are there; reliability; confusion matrix.
+        ROC and precision-recall where both classes are there; reliability; confusion matrix; net
+        benefit where both classes are there.
     """
     drawn: list[Plot] = []
     if evidence.curves.roc:
@@ -55,6 +56,8 @@ def plots(evidence: Evidence) -> tuple[Plot, ...]:
         drawn.append(_precision_recall(evidence))
     drawn.append(_reliability(evidence))
     drawn.append(_confusion(evidence))
+    if evidence.decision_curve:
+        drawn.append(_net_benefit(evidence))
     return tuple(drawn)
 
 
@@ -219,6 +222,34 @@ def _confusion(evidence: Evidence) -> Plot:
         for row, name in enumerate(names)
     )
     return _plot("confusion", "Confusion matrix", f"Confusion matrix: {cells}.", draw)
+
+
+def _net_benefit(evidence: Evidence) -> Plot:
+    points = evidence.decision_curve
+    thresholds = [each.threshold for each in points]
+    prevalence = evidence.prevalence
+
+    def draw(axes: "Axes") -> None:
+        axes.plot(thresholds, [p.classifier for p in points], color=_BLUE, label="classifier")
+        axes.plot(
+            thresholds, [p.refer_all for p in points], color=_ORANGE, linestyle="--",
+            label="refer everybody",
+        )  # fmt: skip
+        axes.axhline(0.0, color=_GREY, linestyle=":", label="refer nobody")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(-0.1 * prevalence, 1.1 * prevalence)
+        axes.set_xlabel("Threshold probability")
+        axes.set_ylabel("Net benefit")
+        axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
+        axes.legend(loc="lower left", frameon=False, fontsize=8)
+
+    better = [p.threshold for p in points if p.classifier > max(p.refer_all, 0.0)]
+    where = f"from {min(better):.2f} to {max(better):.2f}" if better else "at none"
+    alt = (
+        f"Net benefit against the threshold probability, at the prevalence of this part. Of the thresholds "
+        f"shown, acting on the classifier beats referring everybody and nobody {where}."
+    )
+    return _plot("net-benefit", "Decision curve", alt, draw)
 
 
 def _unit_square(axes: "Axes", x: str, y: str) -> None:
