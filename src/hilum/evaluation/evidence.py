@@ -36,6 +36,12 @@ from hilum.evaluation.subjects import (
     Ranking,
     Subject,
 )
+from hilum.evaluation.uncertainty import (
+    Abstention,
+    ConformalSets,
+    abstention_curve,
+    measure_conformal_sets,
+)
 from hilum.findings import RESEARCH_USE, Finding, Part
 from hilum.model.schema import Counts, Document, Labels, OperatingPoint
 
@@ -142,6 +148,8 @@ class Evidence(Document):
     # At the operating point; sensitivity and specificity carried over.
     at_prevalence: tuple[PrevalenceFigures, ...] = ()
     decision_curve: tuple[NetBenefit, ...] = ()  # at the prevalence of this part
+    conformal: ConformalSets | None = None  # None where a finding has too few patients
+    abstention: tuple[Abstention, ...] = ()
     curves: Curves
 
 
@@ -240,6 +248,9 @@ def build_evidence(
             for p in PREVALENCES
         ),
         decision_curve=decision_curve(pneumonia, truth),
+        # A seed of its own, so that the other figures stay what they were.
+        conformal=measure_conformal_sets(predictions, np.random.default_rng(seed), replicates),
+        abstention=abstention_curve(pneumonia, truth, operating_point.threshold),
         calibration=calibration_table(pneumonia, truth, predictions.patients),
         curves=curves(ranking, predictions.patients, rng, replicates),
     )
