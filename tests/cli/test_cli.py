@@ -32,7 +32,7 @@ def hilum(*arguments, **options) -> subprocess.CompletedProcess:
 
 COMMANDS = [
     (), ("demo",), ("cohort",), ("cohort", "build"), ("cohort", "split"), ("cohort", "show"),
-    ("cohort", "audit"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
+    ("cohort", "audit"), ("cohort", "describe"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
     ("screen",), ("model",), ("model", "show"), ("model", "verify"), ("recipe",),
     ("recipe", "list"), ("recipe", "show"), ("recipe", "new"), ("recipe", "sheet"), ("tune",),
     ("reproduce",), ("compare",),

@@ -205,6 +205,44 @@ def _show(path: Path, as_json: bool) -> None:
 
 
 @app.command()
+def describe(
+    cohort_file: CohortFile,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for description.json and description.html."),
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the description if it exists.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Describe a cohort: balance, patients, sizes, grey levels, mean pictures and examples."""
+    from hilum.cohort import load_cohort
+    from hilum.evaluation.description import describe_cohort
+
+    check_new(output / "description.json", force=force)
+    cohort = load_cohort(cohort_file, root=root)
+    with progress("reading", quiet=as_json) as advance:
+        found = describe_cohort(cohort, output, command=command_line(), progress=advance)
+    if as_json:
+        emit_json(found.model_dump(mode="json"))
+        return
+    table(
+        f"{found.cohort_name}: {found.radiographs} radiographs of {found.patients} patients",
+        ["part", "finding", "radiographs", "patients", "rows", "columns", "mean grey"],
+        [
+            (g.part, g.finding, g.radiographs, g.patients, f"{g.rows.median:.0f}",
+             f"{g.columns.median:.0f}", f"{g.brightness.median:.0f}")
+            for g in found.groups
+        ],
+    )  # fmt: skip
+    note(str(output / "description.html"))
+
+
+@app.command()
 def audit(
     cohort_file: CohortFile,
     quick: Annotated[

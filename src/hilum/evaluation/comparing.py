@@ -4,8 +4,9 @@ Written are `comparison.json`, `comparison.html`, one self-contained page, and `
 radiographs that they call differently.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,17 +16,23 @@ from sklearn.metrics import roc_curve
 from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.comparison import Comparison, Difference, Reading, compare
+from hilum.evaluation.drawing import DASHES, GREY, SERIES, Plot, drawn_plot, unit_square
 from hilum.evaluation.evaluate import predict, thumbnail
 from hilum.evaluation.figures import FigureName
 from hilum.evaluation.openings import record_opening
-from hilum.evaluation.plots import roc_overlay
 from hilum.evaluation.report import rendered
 from hilum.evaluation.verdict import figure_in_words
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.findings import RESEARCH_USE, Part, Task
 from hilum.model import Classifier
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["compare_classifiers"]
+
+# False-positive rates and sensitivities.
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _SHOWN = 24  # disagreements with a picture
 
@@ -182,7 +189,7 @@ def _gallery(
 
 def _overlay(
     comparison: Comparison, readings: list[Reading], truth: NDArray[np.bool_]
-) -> object | None:
+) -> Plot | None:
     if truth.all() or not truth.any():
         return None
     curves = {}
@@ -198,4 +205,25 @@ def _overlay(
         f"{each.name}: {figure_in_words(each.figures[FigureName.AUC])}"
         for each in comparison.contenders
     )
-    return roc_overlay(curves, f"Areas: {areas}.")
+    return _roc_overlay(curves, f"Areas: {areas}.")
+
+
+def _roc_overlay(curves: Mapping[str, tuple[Curve, tuple[float, float]]], areas: str) -> Plot:
+    """Draw the ROC curves of several classifiers, each with its operating point.
+
+    Args:
+        curves: By name: the curve as (false-positive rates, sensitivities), and where its operating
+            point lies on it.
+        areas: Their areas in words, for those who do not see it.
+    """
+
+    def draw(axes: "Axes") -> None:
+        for i, (name, ((alarms, sensitivity), point)) in enumerate(curves.items()):
+            colour, dashes = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
+            axes.plot(alarms, sensitivity, color=colour, linestyle=dashes, label=name)
+            axes.plot(*point, "o", color=colour, zorder=4)
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+        unit_square(axes, "1 - specificity", "Sensitivity")
+        axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+    return drawn_plot("roc", "ROC curves", f"ROC curves with operating points. {areas}", draw)

@@ -1,20 +1,10 @@
-"""Plots as SVG text to stand inside a page: no files, no pyplot, no state of the process.
+"""The plots of the evidence for one classifier."""
 
-Text stays text, so that it can be searched, read aloud and scaled. Colours are those of Okabe & Ito
-(Color Universal Design, 2008), which people with any colour vision can tell apart; curves differ in
-their dashes, too. The page gives plots a white card in light and in dark mode.
-"""
-
-import io
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hilum.evaluation.drawing import BLUE, GREY, ORANGE, Plot, drawn_plot, unit_square
 from hilum.evaluation.evidence import Evidence
 from hilum.evaluation.figures import FigureName
 from hilum.evaluation.verdict import figure_in_words
@@ -22,25 +12,7 @@ from hilum.evaluation.verdict import figure_in_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Plot", "plots", "roc_overlay"]
-
-# Further ones of the same palette, for classifiers side by side, each with dashes of its own.
-_SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_DASHES = ("-", "--", "-.", ":")
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6b6b6b"
-# False-positive rates and sensitivities.
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-_SIDE = 4.2  # inches; with 10 pt text it stays readable 320 pixels wide
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A drawn plot."""
-
-    name: str
-    title: str
-    alt: str  # what it shows, for those who do not see it
-    svg: str  # without XML header, namespaces, width and height
+__all__ = ["plots"]
 
 
 def plots(evidence: Evidence) -> tuple[Plot, ...]:
@@ -73,7 +45,7 @@ def _roc(evidence: Evidence) -> Plot:
                 band.false_positive_rate,
                 band.lower,
                 band.upper,
-                color=_BLUE,
+                color=BLUE,
                 alpha=0.2,
                 linewidth=0,
                 label="95 % band, pointwise",
@@ -81,12 +53,12 @@ def _roc(evidence: Evidence) -> Plot:
         axes.plot(
             [point.false_positive_rate for point in curve],
             [point.sensitivity for point in curve],
-            color=_BLUE,
+            color=BLUE,
             label="ROC curve",
         )
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="guessing")
-        axes.plot([alarms], [sensitivity], "o", color=_ORANGE, label="operating point", zorder=4)
-        _unit_square(axes, "1 - specificity", "Sensitivity")
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="guessing")
+        axes.plot([alarms], [sensitivity], "o", color=ORANGE, label="operating point", zorder=4)
+        unit_square(axes, "1 - specificity", "Sensitivity")
         axes.legend(loc="lower right", frameon=False)
 
     area = figure_in_words(evidence.figures[FigureName.AUC])
@@ -94,28 +66,7 @@ def _roc(evidence: Evidence) -> Plot:
         f"ROC curve. Area under the curve {area}. The operating point has sensitivity "
         f"{sensitivity:.3f} at a false-positive rate of {alarms:.3f}."
     )
-    return _plot("roc", "ROC curve", alt, draw)
-
-
-def roc_overlay(curves: Mapping[str, tuple[Curve, tuple[float, float]]], areas: str) -> Plot:
-    """Draw the ROC curves of several classifiers, each with its operating point.
-
-    Args:
-        curves: By name: the curve as (false-positive rates, sensitivities), and where its operating
-            point lies on it.
-        areas: Their areas in words, for those who do not see it.
-    """
-
-    def draw(axes: "Axes") -> None:
-        for i, (name, ((alarms, sensitivity), point)) in enumerate(curves.items()):
-            colour, dashes = _SERIES[i % len(_SERIES)], _DASHES[i % len(_DASHES)]
-            axes.plot(alarms, sensitivity, color=colour, linestyle=dashes, label=name)
-            axes.plot(*point, "o", color=colour, zorder=4)
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", linewidth=0.8)
-        _unit_square(axes, "1 - specificity", "Sensitivity")
-        axes.legend(loc="lower right", frameon=False, fontsize=8)
-
-    return _plot("roc", "ROC curves", f"ROC curves with operating points. {areas}", draw)
+    return drawn_plot("roc", "ROC curve", alt, draw)
 
 
 def _precision_recall(evidence: Evidence) -> Plot:
@@ -127,14 +78,14 @@ def _precision_recall(evidence: Evidence) -> Plot:
         axes.plot(
             [point.recall for point in curve],
             [point.precision for point in curve],
-            color=_BLUE,
+            color=BLUE,
             drawstyle="steps-post",
             label="precision-recall curve",
         )
-        axes.axhline(evidence.prevalence, color=_GREY, linestyle=":", label="guessing")
+        axes.axhline(evidence.prevalence, color=GREY, linestyle=":", label="guessing")
         if recall is not None and precision is not None:
-            axes.plot([recall], [precision], "o", color=_ORANGE, label="operating point", zorder=4)
-        _unit_square(axes, "Recall (sensitivity)", "Precision (PPV)")
+            axes.plot([recall], [precision], "o", color=ORANGE, label="operating point", zorder=4)
+        unit_square(axes, "Recall (sensitivity)", "Precision (PPV)")
         axes.legend(loc="lower left", frameon=False)
 
     area = figure_in_words(evidence.figures[FigureName.AVERAGE_PRECISION])
@@ -142,7 +93,7 @@ def _precision_recall(evidence: Evidence) -> Plot:
         f"Precision-recall curve. Average precision {area}. Guessing would give a precision of "
         f"{evidence.prevalence:.3f}."
     )
-    return _plot("precision-recall", "Precision and recall", alt, draw)
+    return drawn_plot("precision-recall", "Precision and recall", alt, draw)
 
 
 def _reliability(evidence: Evidence) -> Plot:
@@ -152,13 +103,13 @@ def _reliability(evidence: Evidence) -> Plot:
     upper = np.array([each.interval.upper for each in table.bins])
 
     def draw(axes: "Axes") -> None:
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="perfect calibration")
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect calibration")
         axes.errorbar(
             [each.mean_probability for each in table.bins],
             observed,
             yerr=np.maximum([observed - lower, upper - observed], 0.0),
             fmt="o",
-            color=_BLUE,
+            color=BLUE,
             capsize=3,
             label="bin with 95 % interval",
         )
@@ -169,14 +120,14 @@ def _reliability(evidence: Evidence) -> Plot:
         widths = np.diff(edges)
         floor = -0.2
         axes.bar(
-            edges[:-1], normal * height, widths, floor, align="edge", color=_BLUE, alpha=0.5,
+            edges[:-1], normal * height, widths, floor, align="edge", color=BLUE, alpha=0.5,
             label="normal (histogram)",
         )  # fmt: skip
         axes.bar(
             edges[:-1], ill * height, widths, floor + normal * height, align="edge",
-            color=_ORANGE, alpha=0.7, label="pneumonia (histogram)",
+            color=ORANGE, alpha=0.7, label="pneumonia (histogram)",
         )  # fmt: skip
-        _unit_square(axes, "Probability of pneumonia", "Fraction with pneumonia")
+        unit_square(axes, "Probability of pneumonia", "Fraction with pneumonia")
         axes.set_ylim(floor, 1.02)
         axes.set_yticks(np.linspace(0.0, 1.0, 6))  # the histogram has no scale of its own
         axes.legend(loc="upper left", frameon=False, fontsize=8)
@@ -186,7 +137,7 @@ def _reliability(evidence: Evidence) -> Plot:
         f"{table.expected_calibration_error:.3f} from the fraction that has pneumonia. Below, a "
         "histogram of the probabilities by finding."
     )
-    return _plot("reliability", "Reliability of the probabilities", alt, draw)
+    return drawn_plot("reliability", "Reliability of the probabilities", alt, draw)
 
 
 def _confusion(evidence: Evidence) -> Plot:
@@ -221,7 +172,7 @@ def _confusion(evidence: Evidence) -> Plot:
         + ", ".join(f"{matrix[row, c]} called {other}" for c, other in enumerate(names))
         for row, name in enumerate(names)
     )
-    return _plot("confusion", "Confusion matrix", f"Confusion matrix: {cells}.", draw)
+    return drawn_plot("confusion", "Confusion matrix", f"Confusion matrix: {cells}.", draw)
 
 
 def _net_benefit(evidence: Evidence) -> Plot:
@@ -230,12 +181,12 @@ def _net_benefit(evidence: Evidence) -> Plot:
     prevalence = evidence.prevalence
 
     def draw(axes: "Axes") -> None:
-        axes.plot(thresholds, [p.classifier for p in points], color=_BLUE, label="classifier")
+        axes.plot(thresholds, [p.classifier for p in points], color=BLUE, label="classifier")
         axes.plot(
-            thresholds, [p.refer_all for p in points], color=_ORANGE, linestyle="--",
+            thresholds, [p.refer_all for p in points], color=ORANGE, linestyle="--",
             label="refer everybody",
         )  # fmt: skip
-        axes.axhline(0.0, color=_GREY, linestyle=":", label="refer nobody")
+        axes.axhline(0.0, color=GREY, linestyle=":", label="refer nobody")
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.1 * prevalence, 1.1 * prevalence)
         axes.set_xlabel("Threshold probability")
@@ -249,53 +200,4 @@ def _net_benefit(evidence: Evidence) -> Plot:
         f"Net benefit against the threshold probability, at the prevalence of this part. Of the thresholds "
         f"shown, acting on the classifier beats referring everybody and nobody {where}."
     )
-    return _plot("net-benefit", "Decision curve", alt, draw)
-
-
-def _unit_square(axes: "Axes", x: str, y: str) -> None:
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_aspect("equal", adjustable="box")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _plot(name: str, title: str, alt: str, draw: Callable[["Axes"], None]) -> Plot:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with rc_context(
-        {
-            "svg.fonttype": "none",  # text as text
-            "svg.hashsalt": name,  # the same evidence gives the same page
-            "font.family": "sans-serif",
-            "font.size": 10.0,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
-        figure = Figure(figsize=(_SIDE, _SIDE), layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
-        buffer = io.StringIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return Plot(name, title, alt, _inlined(buffer.getvalue(), name, alt))
-
-
-def _inlined(document: str, name: str, alt: str) -> str:
-    """Fit an SVG document into a page that holds others, too."""
-    svg = document[document.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # it would style the page
-    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)  # an HTML parser knows them
-    svg = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    root, rest = svg.split(">", 1)
-    root = re.sub(r'\s(width|height|version)="[^"]*"', "", root)
-    return f'{root} class="plot" role="img" aria-label="{escape(alt)}">{rest}'
+    return drawn_plot("net-benefit", "Decision curve", alt, draw)

@@ -62,7 +62,7 @@ def rendered(template: str, **values: Any) -> str:
         interval=_interval,
         method=_method,
         percent=percent,
-        # Only for SVG that hilum.evaluation.plots drew; it escapes what it is given.
+        # Only for SVG that hilum.evaluation.drawing drew; it escapes what it is given.
         drawn=Markup,
     )
     return environment.get_template(template).render(**values)
