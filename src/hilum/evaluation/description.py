@@ -233,7 +233,7 @@ def _brightness_plot(groups: Sequence[Group]) -> Plot:
         names = [f"{g.part}, {str(g.finding).removesuffix(' pneumonia')}" for g in groups]
         axes.set_yticks(range(len(groups)), names, fontsize=8)
         axes.invert_yaxis()
-        axes.set_xlabel("Mean grey level of a picture, median and 5 to 95 %")
+        axes.set_xlabel("Mean grey level of a picture")
 
-    alt = "Mean grey level by part and finding: median, and the range of the middle nine tenths."
+    alt = "Mean grey level by part and finding: the median, and the range from 5 to 95 % of the pictures."
     return drawn_plot("brightness", "Brightness", alt, draw)
