@@ -79,8 +79,8 @@ class ShortcutAudit(Document):
                 found=len(strong),
                 text=f"without anatomy pneumonia is told with an AUC of {brief(together)}"
                 + (f"; most by {most}" if strong else ""),
-                remedy='choose epochs with monitor = "selection", draw with balance = "matched", and '
-                "trust no validation AUC alone (docs/generalisation.md)",
+                remedy="trust no figure that was measured on this cohort alone: validation has the same "
+                "shortcuts; measure on radiographs from elsewhere (docs/generalisation.md)",
             )
         ]
         for shift in self.shifts:
