@@ -2,11 +2,14 @@
 
     python benchmarks/generalisation.py train COHORT FOLDER [VARIANT...]   resumable, one after another
     python benchmarks/generalisation.py judge COHORT FOLDER                on the validation part alone
+    python benchmarks/generalisation.py apart COHORT FOLDER [VARIANT...]   without what contradicts shortcuts
     python benchmarks/generalisation.py open COHORT FOLDER                 on the test part; counted
 
 The variants are in generalisation.toml: changes to the recipe `two-stage` by dotted path. `judge`
 gives the ordinary validation AUC and the selection score of each classifier below the folder; `open` adds its test
 figures, and how well either score ranks the classifiers as the test does. Nothing may be chosen after it.
+`apart` trains variants anew without the fifth of each label whose nuisances look most like the other
+label's, nor their patients, and judges them on exactly these: another domain out of the training folder.
 """
 
 import argparse
@@ -30,7 +33,11 @@ from hilum.errors import CohortError
 from hilum.evaluation.intervals import patient_weights, percentiles
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.operating_points import choose_operating_point, parse_aim
-from hilum.evaluation.shortcuts import ShortcutPairs, shortcut_log_odds
+from hilum.evaluation.shortcuts import (
+    ShortcutPairs,
+    out_of_fold_log_odds,
+    shortcut_log_odds,
+)
 from hilum.findings import Part, Task
 from hilum.model import Classifier, load
 from hilum.training import load_recipe, train
@@ -42,6 +49,7 @@ NUISANCE_SIDE = 224
 REPLICATES = 2000
 BINS = 10  # of equal mass, for the calibration error
 AIM = parse_aim("sensitivity>=0.97")
+CONTRARY = 0.2  # share of each label that `apart` keeps out of training
 TOGETHER = (2, 4, 8)  # how many of the best are also averaged
 Row = dict[str, float | str | None]
 
@@ -49,7 +57,7 @@ Row = dict[str, float | str | None]
 def main() -> None:
     """Do what is asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["train", "judge", "open"])
+    parser.add_argument("what", choices=["train", "judge", "apart", "open"])
     parser.add_argument("cohort", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("variants", nargs="*", help="names; all when none is given")
@@ -61,6 +69,9 @@ def main() -> None:
     cohort = load_cohort(asked.cohort)
     if asked.what == "train":
         train_variants(cohort, asked.folder, asked.variants, asked.seed)
+        return
+    if asked.what == "apart":
+        train_apart(cohort, asked.folder, asked.variants, asked.seed)
         return
     rows = judge(cohort, asked.folder, asked.copies)
     if asked.what == "open":
@@ -91,6 +102,33 @@ def train_variants(cohort: Cohort, folder: Path, names: list[str], seed: int) ->
         )
         stages = result.model.provenance.recipe["chosen"]["stages"]
         print(name, json.dumps(stages[-1]["figures"]), flush=True)
+
+
+def train_apart(cohort: Cohort, folder: Path, names: list[str], seed: int) -> None:
+    """Train without what contradicts shortcuts, and judge on it."""
+    both, truth = cohort.part(Part.TRAIN, Part.VALIDATION).for_task(Task.BINARY)
+    measured = nuisances(cached_pixels(both, NUISANCE_SIDE))
+    log_odds = out_of_fold_log_odds(measured, truth > 0, both.patients)
+    contrary = np.zeros(len(truth), bool)
+    for label, against in ((0, log_odds), (1, -log_odds)):
+        rows = np.flatnonzero(truth == label)
+        contrary[rows[np.argsort(-against[rows])[: round(CONTRARY * len(rows))]]] = True
+    ids = both.table["id"].filter(pl.Series(contrary)).to_list()
+    patients = both.table["patient"].filter(pl.Series(contrary)).unique().to_list()
+    judged = both.where(pl.col("id").is_in(ids))
+    agreeing = both.where(~pl.col("patient").is_in(patients))
+    positive = kinds_of(judged) > 0
+    shortcut = roc_auc_score(positive, log_odds[contrary])
+    print(
+        f"learned from {len(agreeing)} radiographs, judged on {(~positive).sum()} normal and "
+        f"{positive.sum()} with pneumonia, on which nuisances alone have an AUC of {shortcut:.3f}"
+    )
+    train_variants(agreeing, folder, names, seed)
+    for path in sorted(folder.glob("*/model.hilum")):
+        classifier = load(path)
+        scores = raw_scores(classifier, cached_pixels(judged, classifier.size))
+        pneumonia = pneumonia_scores(scores.astype(np.float64))
+        print(f"{path.parent.name}: AUC {roc_auc_score(positive, pneumonia):.4f}", flush=True)
 
 
 def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
