@@ -1,7 +1,5 @@
 """The cohort's table: round trip, digest, and damage."""
 
-import contextlib
-
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -97,5 +95,13 @@ def test_damage_is_never_another_error(tmp_path_factory, where, flip):
     content = bytearray(path.read_bytes())
     content[where % len(content)] ^= flip
     path.write_bytes(bytes(content))
-    with contextlib.suppress(CohortError):
+    with pytest.raises(CohortError, match="is no cohort of hilum, or it is damaged"):
+        load_cohort(path)
+
+
+def test_a_table_that_another_program_wrote_again_is_refused(tmp_path):
+    path = tmp_path / "c.parquet"
+    many(5).save(path)
+    pl.read_parquet(path).write_parquet(path)
+    with pytest.raises(CohortError, match="is no cohort"):
         load_cohort(path)

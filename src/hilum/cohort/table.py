@@ -23,6 +23,9 @@ from hilum.findings import Finding, Part, Task
 __all__ = ["COLUMNS", "Cohort", "load_cohort"]
 
 SCHEMA_VERSION = 1
+# SHA-256 of the file's own bytes, which stands in them; taken while it was all zeros.
+_SEAL = "seal"
+_UNSEALED = "0" * 64
 _KEY = "hilum.cohort"
 
 COLUMNS: dict[str, Any] = {
@@ -158,9 +161,14 @@ class Cohort:
             "phantom": self.phantom,
             "patients_from": self.patients_from,
             "made_by": self.made_by,
+            _SEAL: _UNSEALED,
         }
         with atomic_path(path) as temporary:
             self.table.write_parquet(temporary, metadata={_KEY: json.dumps(about)})
+            content = temporary.read_bytes()
+            place = _place_of_seal(content)
+            seal = hashlib.sha256(content).hexdigest().encode()
+            temporary.write_bytes(content[:place] + seal + content[place + len(seal) :])
 
 
 def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
@@ -177,9 +185,9 @@ def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
         raise CohortError(
             f"there is no cohort {path}; make it with: hilum cohort build DIR -o {path}"
         )
-    # On damaged bytes polars may panic, which is no Exception of Python's.
     damage = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
     try:
+        _check_seal(path)
         about = json.loads(pl.read_parquet_metadata(path)[_KEY])
         table = pl.read_parquet(path)
         if about["schema"] != SCHEMA_VERSION or dict(table.schema) != COLUMNS:
@@ -196,6 +204,29 @@ def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
         raise CohortError(f"{path} is no cohort of hilum, or it is damaged") from error
     _check_values(path, table)
     return cohort
+
+
+def _place_of_seal(content: bytes) -> int:
+    """Return where the seal of a cohort's bytes begins.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    before = f'"{_SEAL}": "'.encode()
+    return content.rindex(before) + len(before)
+
+
+def _check_seal(path: Path) -> None:
+    """Refuse damaged bytes before polars sees them: it may end the whole process on them.
+
+    Raises:
+        ValueError: If the file has no seal, or it does not fit.
+    """
+    content = path.read_bytes()
+    place, length = _place_of_seal(content), len(_UNSEALED)
+    bare = content[:place] + _UNSEALED.encode() + content[place + length :]
+    if hashlib.sha256(bare).hexdigest().encode() != content[place : place + length]:
+        raise ValueError("the seal does not fit")
 
 
 def _check_values(path: Path, table: pl.DataFrame) -> None:
