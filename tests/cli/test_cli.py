@@ -232,3 +232,19 @@ def test_classifiers_are_compared_by_the_names_that_tell_them_apart(
     )
     assert alone.returncode == 2
     assert "named twice" in alone.stderr
+
+
+def test_an_audit_without_the_files_still_tells_what_the_table_tells(
+    phantom_cohort, tmp_path, phantom_folder
+):
+    path = tmp_path / "moved.parquet"
+    replace(phantom_cohort, root=tmp_path / "gone").save(path)
+    done = hilum("cohort", "audit", path, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert done.returncode == 2
+    assert "patients in two parts" in done.stdout
+    assert "--root" in done.stderr
+    assert "--quick" in done.stderr
+    assert hilum("cohort", "audit", path, "--quick").returncode == 0
+    found = hilum("cohort", "audit", path, "--root", phantom_folder)
+    assert found.returncode == 0
+    assert "shortcuts" in found.stdout

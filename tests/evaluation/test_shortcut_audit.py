@@ -10,6 +10,7 @@ from PIL import Image
 from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.split import split_parts
 from hilum.evaluation.shortcut_audit import ALL, FRAME, WHOLE, audit_shortcuts
+from hilum.findings import Part
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,18 @@ def test_a_cohort_too_small_to_learn_from_is_left_alone(phantom_cohort):
         pl.col("patient").is_in(phantom_cohort.table["patient"].unique().sort()[:5].to_list())
     )
     assert audit_shortcuts(few) is None
+
+
+def test_parts_that_cannot_say_anything_do_not_silence_the_rest(phantom_cohort):
+    """A validation part of normal radiographs alone, and a test part of three patients."""
+    few = phantom_cohort.part(Part.TEST).table["patient"].unique().sort()[:3].to_list()
+    part, finding = pl.col("part"), pl.col("finding")
+    cohort = phantom_cohort.where(
+        (part == "train")
+        | ((part == "validation") & (finding == "normal"))
+        | pl.col("patient").is_in(few)
+    )
+    found = audit_shortcuts(cohort)
+    assert found is not None
+    assert all(each.validation is None for each in found.telltales)
+    assert {shift.parts for shift in found.shifts} == {("train", "validation")}

@@ -248,20 +248,26 @@ def audit(
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out shortcuts and shift, which need every pixel.")
     ] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Hunt leaks, copies, conflicts, small parts, shortcuts and shift; status 1 when serious."""
     from hilum.cohort import load_cohort
     from hilum.cohort.audit import audit_cohort
 
-    cohort = load_cohort(cohort_file)
+    cohort = load_cohort(cohort_file, root=root)
     lines = audit_cohort(cohort)
-    shortcuts = None
+    shortcuts, gone = None, None
     if not quick:
         from hilum.evaluation.shortcut_audit import audit_shortcuts
 
-        with progress("measuring", quiet=as_json) as advance:
-            shortcuts = audit_shortcuts(cohort, advance)
+        try:
+            with progress("measuring", quiet=as_json) as advance:
+                shortcuts = audit_shortcuts(cohort, advance)
+        except CohortError as error:
+            gone = error  # what the table alone tells is shown before this ends the command
         lines += shortcuts.lines() if shortcuts else []
     serious = any(line.serious for line in lines)
     if as_json:
@@ -271,8 +277,12 @@ def audit(
         print_audit(lines)
         if shortcuts:
             _print_telltales(shortcuts)
-        elif not quick:
+        elif not quick and not gone:
             note("too few patients in the train part to look for shortcuts")
+    if gone:
+        raise CohortError(
+            f"shortcuts were not looked for: {gone} (--quick leaves them out)"
+        ) from gone
     if serious:
         raise typer.Exit(1)
 
@@ -281,7 +291,7 @@ def _print_telltales(shortcuts: "ShortcutAudit") -> None:
     from hilum.evaluation.verdict import brief
 
     table(
-        "what tells pneumonia from normal without anatomy: AUC",
+        "what tells pneumonia from normal with little or no anatomy: AUC",
         ["measure", "train, cross-validated", "validation"],
         [
             (

@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Say whether classifiers differ or chance can explain it, and on which radiographs."""
     from hilum.cohort import load_cohort
-    from hilum.evaluation.comparing import compare_classifiers
+    from hilum.evaluation.comparing import compare_classifiers, difference_in_words
     from hilum.evaluation.figures import FigureName
     from hilum.evaluation.verdict import brief
     from hilum.files import check_new
@@ -46,7 +46,8 @@ def compare(
 
     if len(models) < 2:
         raise UsageError("a comparison needs two classifiers or more; name another .hilum file")
-    check_new(output / "comparison.json", force=force)
+    for name in ("comparison.json", "comparison.html", "disagreements.csv"):
+        check_new(output / name, force=force)
     loaded = load_cohort(cohort, root=root)
     classifiers = dict(zip(_names(models), map(load, models), strict=True))
     with progress("reading", quiet=as_json) as advance:
@@ -79,9 +80,7 @@ def compare(
                 each.first,
                 each.second,
                 str(each.figure),
-                "undefined"
-                if each.difference is None
-                else f"{each.difference:+.3f} ({each.lower:+.3f} to {each.upper:+.3f})",
+                difference_in_words(each),
                 "" if each.p is None else f"{each.p:.3g}",
                 "" if each.p_corrected is None else f"{each.p_corrected:.3g}",
             )
@@ -94,7 +93,8 @@ def compare(
 
 def _names(models: list[Path]) -> list[str]:
     """Call each classifier by the shortest end of its path that tells it from the others."""
-    whole = [path.resolve().with_suffix("").parts for path in models]
+    ends = [Path(str(path.resolve()).removesuffix(".hilum")) for path in models]
+    whole = [path.parts for path in ends]
     if len(set(whole)) != len(whole):
         raise UsageError("the same classifier is named twice; leave one out")
     for depth in range(1, max(map(len, whole)) + 1):

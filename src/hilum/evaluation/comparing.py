@@ -13,23 +13,26 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.comparison import Comparison, Difference, Reading, compare
 from hilum.evaluation.drawing import DASHES, GREY, SERIES, Plot, drawn_plot, unit_square
-from hilum.evaluation.evaluate import predict, thumbnail
+from hilum.evaluation.evaluate import thumbnail, unreadable
 from hilum.evaluation.figures import FigureName
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.report import rendered
 from hilum.evaluation.verdict import figure_in_words
 from hilum.files import atomic_path, ensure_folder, write_text
-from hilum.findings import RESEARCH_USE, Part, Task
+from hilum.findings import Part, Task
 from hilum.model import Classifier
+from hilum.model.network import BATCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
-__all__ = ["compare_classifiers"]
+__all__ = ["compare_classifiers", "difference_in_words"]
 
 # False-positive rates and sensitivities.
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -63,11 +66,11 @@ def compare_classifiers(
         progress: Called with how many radiographs of how many are read.
 
     Returns:
-        The comparison. Radiographs that any of the classifiers' tasks cannot place are left out.
+        The comparison.
 
     Raises:
         CohortError: If the part is empty or its files changed.
-        EvaluationError: If there are fewer than two classifiers, or no radiograph that all place.
+        EvaluationError: If there are fewer than two classifiers, or names that are alike.
         ModelError: If a classifier has no operating point of that name.
         UsageError: If the folder cannot be written.
     """
@@ -78,34 +81,31 @@ def compare_classifiers(
     points = {
         name: each.file.operating_point(operating_point) for name, each in classifiers.items()
     }
+    placed, labels = cohort.part(part).for_task(Task.BINARY)
     ensure_folder(folder)
-    chosen = cohort.part(part)
-    said: dict[str, dict[str, float]] = {}
+    truth = labels > 0
+    readings, openings = [], None
     for number, (name, classifier) in enumerate(classifiers.items()):
-
-        def advance(done: int, _: int, before: int = number * len(chosen)) -> None:
+        pixels = cached_pixels(placed, classifier.size)
+        batches = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
+        scores = []
+        for output in classifier.network.stream(batches, "scores"):
+            scores.append(output)
             if progress:
-                progress(before + done, len(classifiers) * len(chosen))
-
-        _, predictions, _ = predict(classifier, chosen, advance)
-        said[name] = dict(
-            zip(predictions.ids.tolist(), predictions.pneumonia.tolist(), strict=True)
-        )
+                done = number * len(pixels) + sum(map(len, scores))
+                progress(done, len(classifiers) * len(pixels))
         if part is Part.TEST:
-            record_opening(cohort, classifier.file.sha256)
-    common = set.intersection(*(set(each) for each in said.values()))
-    placed, labels = chosen.where(pl.col("id").is_in(list(common))).for_task(Task.BINARY)
-    ids, truth = placed.table["id"].to_list(), labels > 0
-    readings = [
-        Reading(
-            name=name,
-            sha256=classifier.file.sha256,
-            operating_point=points[name].name,
-            threshold=points[name].threshold,
-            pneumonia=tuple(said[name][each] for each in ids),
+            openings = record_opening(cohort, classifier.file.sha256)
+        normal = classifier.probabilities(np.concatenate(scores))[:, 0]
+        readings.append(
+            Reading(
+                name=name,
+                sha256=classifier.file.sha256,
+                operating_point=points[name].name,
+                threshold=points[name].threshold,
+                pneumonia=tuple(np.clip(1.0 - normal, 0.0, 1.0).tolist()),
+            )
         )
-        for name, classifier in classifiers.items()
-    ]
     comparison = compare(
         readings,
         truth,
@@ -114,6 +114,8 @@ def compare_classifiers(
         cohort_sha256=cohort.digest(),
         part=part,
         phantom=cohort.phantom or any(c.file.provenance.phantom for c in classifiers.values()),
+        unreadable=unreadable(cohort, part),
+        test_openings=openings,
         command=command,
         seed=seed,
     )
@@ -121,8 +123,8 @@ def compare_classifiers(
     page = rendered(
         "comparison.html.j2",
         comparison=comparison,
-        research_use=RESEARCH_USE,
         names=(FigureName.AUC, FigureName.SENSITIVITY, FigureName.SPECIFICITY),
+        caveats=_caveats(comparison),
         verdicts=[_verdict(each) for each in comparison.differences],
         plot=_overlay(comparison, readings, truth),
         disagreements=len(table),
@@ -135,13 +137,50 @@ def compare_classifiers(
     return comparison
 
 
+def _caveats(comparison: Comparison) -> list[str]:
+    """Say what a reader must know before believing the figures."""
+    found = []
+    if comparison.phantom:
+        found.append("These are drawn phantoms: this says nothing about real radiographs.")
+    if comparison.part is Part.TRAIN:
+        found.append(
+            "Classifiers may have learned from this part, so every figure is far too good."
+        )
+    if comparison.part is Part.VALIDATION:
+        found.append(
+            "Epochs, calibration and thresholds were chosen on the validation part, so figures on it "
+            "are optimistic, and more so for whoever chose more."
+        )
+    if comparison.unreadable:
+        found.append(
+            f"{comparison.unreadable} files of this part cannot be read and are in no figure."
+        )
+    if comparison.test_openings is not None:
+        found.append(
+            f"This test part was opened {comparison.test_openings} times on this machine; choosing by it "
+            "makes it a validation part."
+        )
+    return found
+
+
+def difference_in_words(difference: Difference) -> str:
+    """Say a difference with its interval, such as "+0.010 (-0.004 to +0.023)"."""
+    if difference.difference is None:
+        return "undefined"
+    if difference.interval is None:
+        return f"{difference.difference:+.3f}"
+    low, high = difference.interval.lower, difference.interval.upper
+    return f"{difference.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
 def _verdict(difference: Difference) -> str:
-    """Say in one sentence what a difference amounts to."""
+    """Say in one sentence what a difference amounts to; test and interval must agree."""
     names = f"{difference.second} against {difference.first}, {difference.figure.heading}"
+    change = difference_in_words(difference)
     if difference.difference is None or difference.p_corrected is None:
-        return f"{names}: this sample cannot say."
-    change = f"{difference.difference:+.3f} ({difference.lower:+.3f} to {difference.upper:+.3f})"
-    if difference.p_corrected >= 0.05:
+        return f"{names}: {change}; this sample cannot say more ({difference.reason or 'no variance'})."
+    interval = difference.interval
+    if difference.p_corrected >= 0.05 or interval is None or interval.lower <= 0 <= interval.upper:
         return f"{names}: {change}, which chance can explain."
     better = difference.second if difference.difference > 0 else difference.first
     return f"{names}: {change}; {better} is better here."
@@ -166,8 +205,6 @@ def _disagreements(readings: list[Reading], placed: Cohort) -> pl.DataFrame:
 def _gallery(
     table: pl.DataFrame, readings: list[Reading], placed: Cohort
 ) -> list[dict[str, object]]:
-    from hilum.cohort.pixels import cached_pixels
-
     shown = table.head(_SHOWN)
     if not len(shown):
         return []
@@ -218,12 +255,14 @@ def _roc_overlay(curves: Mapping[str, tuple[Curve, tuple[float, float]]], areas:
     """
 
     def draw(axes: "Axes") -> None:
-        for i, (name, ((alarms, sensitivity), point)) in enumerate(curves.items()):
+        lines: list[Line2D] = []
+        for i, ((alarms, sensitivity), point) in enumerate(curves.values()):
             colour, dashes = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
-            axes.plot(alarms, sensitivity, color=colour, linestyle=dashes, label=name)
+            lines += axes.plot(alarms, sensitivity, color=colour, linestyle=dashes)
             axes.plot(*point, "o", color=colour, zorder=4)
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
         unit_square(axes, "1 - specificity", "Sensitivity")
-        axes.legend(loc="lower right", frameon=False, fontsize=8)
+        # Given apart, because a name that begins with _ would be left out of the legend.
+        axes.legend(lines, list(curves), loc="lower right", frameon=False, fontsize=8)
 
     return drawn_plot("roc", "ROC curves", f"ROC curves with operating points. {areas}", draw)

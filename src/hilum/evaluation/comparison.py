@@ -1,7 +1,8 @@
 """Comparing classifiers on the same radiographs: is one better, or was it chance?
 
-Areas are compared by a clustered DeLong test, decisions at each classifier's own operating point by
-McNemar's test, and all by paired bootstrap over patients. Several comparisons are made at once, so
+Areas are compared by a clustered DeLong test, decisions at each classifier's own operating point by an
+exact sign-flip test over patients, which with one radiograph each is McNemar's, and all by paired
+bootstrap over patients. Several comparisons are made at once, so
 their p values are corrected (Holm, Scandinavian Journal of Statistics 1979;6:65-70).
 """
 
@@ -11,18 +12,18 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from hilum._version import __version__
 from hilum.errors import EvaluationError
 from hilum.evaluation.delong import areas_and_covariance
-from hilum.evaluation.figures import Figure, FigureName
-from hilum.evaluation.intervals import REPLICATES, assess, bootstrap, percentiles
+from hilum.evaluation.figures import Figure, FigureName, Interval
+from hilum.evaluation.intervals import REPLICATES, assess, bootstrap, drawn_interval, too_few
 from hilum.evaluation.subjects import Decision, Ranking, Subject
-from hilum.findings import Part
+from hilum.findings import RESEARCH_USE, Part
 from hilum.model.schema import Document
 
-__all__ = ["Comparison", "Contender", "Difference", "Reading", "compare", "holm"]
+__all__ = ["Comparison", "Contender", "Difference", "Reading", "compare", "holm", "sign_flip"]
 
 _FIGURES = (FigureName.SENSITIVITY, FigureName.SPECIFICITY)
 
@@ -54,10 +55,10 @@ class Difference(Document):
     second: str
     figure: FigureName
     difference: float | None  # None where the figure is undefined
-    lower: float | None  # 95 %, paired bootstrap over patients
-    upper: float | None
+    interval: Interval | None  # paired bootstrap over patients
     test: str
     p: float | None
+    reason: str | None = None  # why there is no interval or no p
     p_corrected: float | None  # by Holm, over all comparisons of this figure
     only_first: int | None = None  # radiographs that only the first called rightly
     only_second: int | None = None
@@ -66,6 +67,7 @@ class Difference(Document):
 class Comparison(Document):
     """Classifiers on the same radiographs."""
 
+    research_use: str = RESEARCH_USE
     hilum_version: str = __version__
     command: str
     cohort_name: str
@@ -74,6 +76,8 @@ class Comparison(Document):
     phantom: bool
     radiographs: int = Field(ge=1)
     patients: int = Field(ge=1)
+    unreadable: int = 0  # files of the part; in no figure
+    test_openings: int | None = None  # how often, on this machine; None for other parts
     seed: int
     replicates: int
     contenders: tuple[Contender, ...]
@@ -104,6 +108,8 @@ def compare(
     cohort_sha256: str,
     part: Part,
     phantom: bool,
+    unreadable: int = 0,
+    test_openings: int | None = None,
     command: str = "",
     seed: int = 0,
     replicates: int = REPLICATES,
@@ -118,6 +124,8 @@ def compare(
         cohort_sha256: For provenance.
         part: Which part.
         phantom: Whether the radiographs are drawn.
+        unreadable: Files of the part that could not be read.
+        test_openings: How often this test part was opened.
         command: As typed.
         seed: Of the bootstrap.
         replicates: How many bootstrap replicates.
@@ -159,6 +167,8 @@ def compare(
         phantom=phantom,
         radiographs=len(truth),
         patients=len(np.unique(patients)),
+        unreadable=unreadable,
+        test_openings=test_openings,
         seed=seed,
         replicates=replicates,
         contenders=tuple(contenders),
@@ -182,11 +192,7 @@ def _differences(
 
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         found = {key: subject.values(weights) for key, subject in subjects.items()}
-        columns = [
-            found[f"{'ranking' if figure is FigureName.AUC else 'decision'} {name}"][figure]
-            for figure in figures
-            for name in names
-        ]
+        columns = [found[f"{_kind(figure)} {name}"][figure] for figure in figures for name in names]
         return np.stack(columns, axis=1).reshape(len(weights), len(figures), len(names))
 
     estimates = values(np.ones((1, len(truth))))[0]
@@ -197,26 +203,33 @@ def _differences(
         for i, j in combinations(range(len(names)), 2):
             gap = drawn[:, row, j] - drawn[:, row, i]
             value = estimates[row, j] - estimates[row, i]
-            defined = bool(np.isfinite(value)) and bool(np.isfinite(gap).any())
-            low, high = percentiles(gap).tolist() if defined else (None, None)
+            measure = subjects[f"{_kind(figure)} {names[i]}"].measures[figure]
+            why = "a class is missing" if np.isnan(value) else too_few(measure, patients)
+            interval = why or drawn_interval(gap)
             counts: dict[str, int] = {}
             if figure is FigureName.AUC:
-                test, p = "DeLong over patients", _delong(scores[[i, j]], truth, patients)
+                test = "DeLong over patients"
+                p = None if why else _delong(scores[[i, j]], truth, patients)
             else:
+                test = "sign flip over patients, exact"
                 rows = truth if figure is FigureName.SENSITIVITY else ~truth
                 right = called[:, rows] == truth[rows]
-                test, (p, counts) = "McNemar, exact", _mcnemar(right[i], right[j])
+                p = None if why else sign_flip(right[i], right[j], patients[rows])
+                counts = {
+                    "only_first": int((right[i] & ~right[j]).sum()),
+                    "only_second": int((right[j] & ~right[i]).sum()),
+                }
             of_figure.append(
                 Difference(
                     first=names[i],
                     second=names[j],
                     figure=figure,
-                    difference=float(value) if defined else None,
-                    lower=low,
-                    upper=high,
+                    difference=None if np.isnan(value) else float(value),
+                    interval=None if isinstance(interval, str) else interval,
                     test=test,
                     p=p,
                     p_corrected=None,
+                    reason=interval if isinstance(interval, str) else None,
                     **counts,
                 )
             )
@@ -228,31 +241,42 @@ def _differences(
     return differences
 
 
+def _kind(figure: FigureName) -> str:
+    return "ranking" if figure is FigureName.AUC else "decision"
+
+
 def _delong(
     scores: NDArray[np.float64], truth: NDArray[np.bool_], patients: NDArray[np.str_]
 ) -> float | None:
-    """Return the two-sided p value of equal areas; None where the sample cannot carry it."""
-    try:
-        areas, covariance = areas_and_covariance(scores, truth, patients)
-    except EvaluationError:
-        return None
+    """Return the two-sided p value of equal areas; None where their difference has no variance."""
+    areas, covariance = areas_and_covariance(scores, truth, patients)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     if variance <= 0:
         return 1.0 if areas[0] == areas[1] else None
     return float(2 * norm.sf(abs(areas[1] - areas[0]) / sqrt(variance)))
 
 
-def _mcnemar(
-    first: NDArray[np.bool_], second: NDArray[np.bool_]
-) -> tuple[float | None, dict[str, int]]:
-    """Return the exact two-sided p value that either is right alone equally often (McNemar 1947).
+def sign_flip(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], patients: NDArray[np.str_]
+) -> float:
+    """Return the exact two-sided p value that which of two is right oftener is a patient's chance.
 
-    It takes radiographs for independent; the bootstrap interval beside it does not.
+    If the classifiers are alike, the surplus of one over the other in each patient is as likely to
+    be the other's. All ways to flip patients are counted, by convolution. With one radiograph for each
+    patient this is McNemar's exact test; with several, McNemar's would call chance a finding, since a
+    patient's radiographs are alike (Durkalski et al., Statistics in Medicine 2003;22:2417-2428).
+
+    Args:
+        first: Where the first is right, shape (n,).
+        second: Where the second is, shape (n,).
+        patients: Whose each radiograph is, shape (n,).
     """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    counts = {"only_first": only_first, "only_second": only_second}
-    if not len(first):
-        return None, counts
-    discordant = only_first + only_second
-    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return p, counts
+    whose = np.unique(patients, return_inverse=True)[1]
+    surplus = np.bincount(whose, second.astype(float) - first.astype(float)).astype(np.int64)
+    chance = np.ones(1)  # of each total from the lowest to the highest
+    for size in np.abs(surplus[surplus != 0]):
+        step = np.zeros(2 * size + 1)
+        step[[0, -1]] = 0.5
+        chance = np.convolve(chance, step)
+    total = np.arange(len(chance)) - len(chance) // 2
+    return float(min(1.0, chance[np.abs(total) >= abs(int(surplus.sum()))].sum()))

@@ -1,7 +1,8 @@
 """A cohort described: what is in it, from how many patients, and what its pictures look like.
 
 What one looks at before anything is trained: balance, sizes, grey levels, the mean and the spread of the
-pictures of each finding, and some of them.
+pictures of each finding, and some of them. Pictures and grey levels leave the test part out, where there
+are others: nobody should choose by it.
 """
 
 import base64
@@ -119,7 +120,10 @@ def describe_cohort(
         )
     ]
     findings = [finding for finding in Finding if finding in set(used.findings)]
-    of = {finding: np.array([f is finding for f in used.findings]) for finding in findings}
+    shown = used.table["part"].to_numpy() != str(Part.TEST)
+    shown = shown if shown.any() else ~shown
+    every = {finding: np.array([f is finding for f in used.findings]) for finding in findings}
+    of = {finding: rows & shown for finding, rows in every.items() if (rows & shown).any()}
     description = Description(
         command=command,
         cohort_name=cohort.name,
@@ -219,7 +223,9 @@ def _grey_plot(description: Description) -> Plot:
         axes.set_ylabel("Share of pixels")
         axes.legend(frameon=False, fontsize=8)
 
-    alt = "Grey levels of all pictures, by finding; where they differ, exposure tells the finding."
+    means = {f: float(np.dot(centres, s)) for f, s in description.grey_levels.items()}
+    told = "; ".join(f"{finding}: mean {mean:.0f}" for finding, mean in means.items())
+    alt = f"Grey levels of all pictures, by finding. {told}."
     return drawn_plot("grey", "Grey levels", alt, draw)
 
 

@@ -61,6 +61,7 @@ def drawn_plot(name: str, title: str, alt: str, draw: Callable[["Axes"], None]) 
     with rc_context(
         {
             "svg.fonttype": "none",  # text as text
+            "text.parse_math": False,  # names may hold dollar signs
             "svg.hashsalt": name,  # the same evidence gives the same page
             "font.family": "sans-serif",
             "font.size": 10.0,

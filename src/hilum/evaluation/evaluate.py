@@ -23,7 +23,7 @@ from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
 from hilum.model.network import BATCH
 
-__all__ = ["evaluate_classifier", "like_training", "predict", "thumbnail"]
+__all__ = ["evaluate_classifier", "like_training", "predict", "thumbnail", "unreadable"]
 
 _THUMBNAIL = 112  # pixels a side in the gallery of the report
 
@@ -118,7 +118,7 @@ def evaluate_classifier(
             part=part,
             phantom=cohort.phantom or file.provenance.phantom,
             left_out=len(chosen) - len(placed),
-            unreadable=_unreadable(cohort, part),
+            unreadable=unreadable(cohort, part),
             gate_refuses=_refused_by_gate(classifier, placed, pixels),
             like_training=like_training(classifier, placed),
             test_openings=openings,
@@ -136,7 +136,8 @@ def evaluate_classifier(
     return evidence
 
 
-def _unreadable(cohort: Cohort, part: Part) -> int:
+def unreadable(cohort: Cohort, part: Part) -> int:
+    """Return how many files of a part cannot be read."""
     lost = cohort.table.filter(cohort.table["unreadable"].is_not_null())
     return int((lost["part"] == str(part)).sum())
 

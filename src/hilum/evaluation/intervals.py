@@ -22,8 +22,10 @@ __all__ = [
     "assess",
     "bootstrap",
     "clopper_pearson",
+    "drawn_interval",
     "patient_weights",
     "percentiles",
+    "too_few",
     "wilson",
 ]
 
@@ -170,29 +172,44 @@ def _figure(
     if np.isnan(estimate):
         return figure(value=None, reason=measure.undefined, no_interval="the figure is undefined")
     value = float(estimate)
-    for group, mask in measure.groups.items():
-        if (found := len(np.unique(patients[mask]))) < MINIMUM_PATIENTS:
-            people_words = "1 patient" if found == 1 else f"{found} patients"
-            why = f"only {people_words} {group}; an interval needs {MINIMUM_PATIENTS}"
-            return figure(value=value, no_interval=why)
+    if why := too_few(measure, patients):
+        return figure(value=value, no_interval=why)
     if measure.proportion and value in (0.0, 1.0):
         # Every replicate repeats the estimate, so the bootstrap would claim certainty.
         exact = clopper_pearson(people if value == 1.0 else 0, people)
         return figure(value=value, interval=exact)
+    interval = drawn_interval(drawn)
+    if isinstance(interval, str):
+        return figure(value=value, no_interval=interval)
+    return figure(value=value, interval=interval)
+
+
+def too_few(measure: Measure, patients: NDArray[np.str_]) -> str | None:
+    """Say which group of a measure has too few patients for an interval, if any has."""
+    for group, mask in measure.groups.items():
+        if (found := len(np.unique(patients[mask]))) < MINIMUM_PATIENTS:
+            people_words = "1 patient" if found == 1 else f"{found} patients"
+            return f"only {people_words} {group}; an interval needs {MINIMUM_PATIENTS}"
+    return None
+
+
+def drawn_interval(drawn: NDArray[np.float64]) -> Interval | str:
+    """Return the percentile interval of replicates, or why there is none.
+
+    Args:
+        drawn: Shape (replicates,); NaN where undefined.
+    """
     kept = drawn[~np.isnan(drawn)]
     dropped = len(drawn) - len(kept)
     if dropped > _MOST_DROPPED * len(drawn):
-        why = f"the figure is undefined in {dropped} of {len(drawn)} bootstrap replicates"
-        return figure(value=value, no_interval=why)
+        return f"the figure is undefined in {dropped} of {len(drawn)} bootstrap replicates"
     lower, upper = percentiles(kept)
     if lower == upper:
-        why = "the bootstrap has no width here, since every replicate gives the same value"
-        return figure(value=value, no_interval=why)
-    interval = Interval(
+        return "the bootstrap has no width here, since every replicate gives the same value"
+    return Interval(
         lower=float(lower),
         upper=float(upper),
         method="patient bootstrap",
         replicates=len(kept),
         dropped=dropped,
     )
-    return figure(value=value, interval=interval)

@@ -195,7 +195,8 @@ def _net_benefit(evidence: Evidence) -> Plot:
         axes.legend(loc="lower left", frameon=False, fontsize=8)
 
     better = [p.threshold for p in points if p.classifier > max(p.refer_all, 0.0)]
-    where = f"from {min(better):.2f} to {max(better):.2f}" if better else "at none"
+    where = f"at {len(better)} of {len(points)}"
+    where += f", the lowest {better[0]:.2f} and the highest {better[-1]:.2f}" if better else ""
     alt = (
         f"Net benefit against the threshold probability, at the prevalence of this part. Of the thresholds "
         f"shown, acting on the classifier beats referring everybody and nobody {where}."

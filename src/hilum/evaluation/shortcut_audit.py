@@ -1,11 +1,13 @@
-"""How well the finding can be told without anatomy, and how far the parts of a cohort differ.
+"""How well the finding can be told with little or no anatomy, and how far the parts of a cohort differ.
 
 A cohort in which sharpness or borders tell pneumonia from normal rewards classifiers that look at
 these. Here simple measures are put on trial, each alone and together: cross-validated on the train
 part with patients kept whole, and then asked about the validation part. The test part's findings are
-not looked at; only whether its pictures look like the others'.
+not looked at; only whether its pictures look like the others'. With few patients a cross-validated area
+of pure noise lies below 0.5, and its interval knows nothing of fitting anew.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +24,7 @@ from hilum.evaluation.intervals import assess
 from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
 from hilum.evaluation.subjects import Ranking
 from hilum.evaluation.verdict import brief
-from hilum.findings import Part, Task
+from hilum.findings import Part
 from hilum.model.schema import Document
 
 __all__ = ["PartShift", "ShortcutAudit", "Telltale", "audit_shortcuts"]
@@ -36,7 +38,7 @@ APART = 0.6
 _MEASURES = ("file size", "rows", "columns", "aspect ratio", "bytes per pixel", *NUISANCES)
 ALL = "all measures together"
 FRAME = f"frame of a {THUMBNAIL} x {THUMBNAIL} thumbnail"
-WHOLE = f"{THUMBNAIL} x {THUMBNAIL} thumbnail"
+WHOLE = f"{THUMBNAIL} x {THUMBNAIL} thumbnail (coarse anatomy)"
 
 
 class Telltale(Document):
@@ -77,7 +79,7 @@ class ShortcutAudit(Document):
                 "shortcuts",
                 serious=False,
                 found=len(strong),
-                text=f"without anatomy pneumonia is told with an AUC of {brief(together)}"
+                text=f"with hardly any anatomy pneumonia is told with an AUC of {brief(together)}"
                 + (f"; most by {most}" if strong else ""),
                 remedy="trust no figure that was measured on this cohort alone: validation has the same "
                 "shortcuts; measure on radiographs from elsewhere (docs/generalisation.md)",
@@ -131,13 +133,13 @@ def audit_shortcuts(
     rng = np.random.default_rng(0)
     try:
         telltales = _telltales(used, measures, thumbnails, rng)
-        shifts = [
-            _shift(used, measures, one, other, rng)
-            for i, one in enumerate(parts)
-            for other in parts[i + 1 :]
-        ]
     except CohortError:
         return None
+    shifts = []
+    for i, one in enumerate(parts):
+        for other in parts[i + 1 :]:
+            with contextlib.suppress(CohortError):  # a part with a handful of patients says nothing
+                shifts.append(_shift(used, measures, one, other, rng))
     telltales.sort(key=lambda each: -(each.train.value or 0))
     return ShortcutAudit(telltales=tuple(telltales), shifts=tuple(shifts))
 
@@ -199,7 +201,7 @@ def _telltales(
 
 
 def _positive(part: Cohort) -> NDArray[np.bool_]:
-    return part.for_task(Task.BINARY)[1] > 0
+    return np.array([finding.is_pneumonia for finding in part.findings])
 
 
 def _area(

@@ -3,7 +3,8 @@
 A conformal set holds every finding that cannot be ruled out at a stated level. Class by class, so that
 the promise holds for the ill and for the well (Vovk, Asian Conference on Machine Learning 2012;
 Angelopoulos and Bates, Foundations and Trends in Machine Learning 2023). What is measured here was
-never used to set it: patients are dealt to two halves, each sets the limits of the other.
+never used to set it: patients are dealt to two halves, each sets the limits of the other. The promise
+holds for radiographs that are exchangeable; where patients have several it is approximate.
 """
 
 import math
@@ -49,7 +50,7 @@ class ConformalSets(Document):
     coverage: tuple[Coverage, ...]
     one_finding: float  # share of sets with one finding, which decide
     several: float  # share of sets that cannot decide
-    none: float  # share of empty sets: unlike anything that set the limits
+    none: float  # share of empty sets: surer of no finding than nine in ten of its own; undecided, too
 
 
 class Abstention(Document):
