@@ -53,6 +53,7 @@ def trained(parts, folder, seed, balance):
 
 
 @pytest.mark.real_data
+@pytest.mark.timeout(900)
 def test_matched_drawing_holds_where_the_shortcut_misleads(parts, tmp_path):
     plain, matched = (
         [trained(parts, tmp_path / f"{balance}-{seed}", seed, balance) for seed in SEEDS]
