@@ -30,6 +30,7 @@ from hilum.cohort.nuisance import nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
 from hilum.errors import CohortError
+from hilum.evaluation.evaluate import scores_of
 from hilum.evaluation.intervals import patient_weights, percentiles
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.operating_points import choose_operating_point, parse_aim
@@ -126,7 +127,7 @@ def train_apart(cohort: Cohort, folder: Path, names: list[str], seed: int) -> No
     train_variants(agreeing, folder, names, seed)
     for path in sorted(folder.glob("*/model.hilum")):
         classifier = load(path)
-        scores = raw_scores(classifier, cached_pixels(judged, classifier.size))
+        scores = scores_of(classifier, cached_pixels(judged, classifier.size))
         pneumonia = pneumonia_scores(scores.astype(np.float64))
         print(f"{path.parent.name}: AUC {roc_auc_score(positive, pneumonia):.4f}", flush=True)
 
@@ -144,13 +145,15 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
         f"{pairs.equal.sum()} equal and {pairs.opposed.sum()} opposed of {pairs.equal.size} pairs"
     )
     others = Copies.of(validation, copies) if copies else None
+    if others:
+        print(f"{len(others.ours)} validation radiographs have another copy")
     rows: list[Row] = []
     said: list[tuple[float, NDArray[np.float64]]] = []
     for path in sorted(folder.rglob("model.hilum")):
         classifier = load(path)
         pixels = cached_pixels(validation, classifier.size)
         selection = Selection.of(pixels, truth > 0, log_odds)
-        raw = raw_scores(classifier, np.concatenate([pixels, selection.extra]))
+        raw = scores_of(classifier, np.concatenate([pixels, selection.extra]))
         scores = raw.astype(np.float64)
         binary = np.stack([scores[:, 0], np.logaddexp.reduce(scores[:, 1:], axis=1)], axis=1)
         plain = validation_figures(binary[: len(truth)], truth)
@@ -207,12 +210,6 @@ def kinds_auc(scores: NDArray[np.float64], kinds: NDArray[np.int64]) -> float | 
     return float(roc_auc_score(kinds[ill] == 2, scores[ill, 2] - scores[ill, 1]))
 
 
-def raw_scores(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return scores before calibration, shape (n, labels)."""
-    blocks = (pixels[i : i + 16] for i in range(0, len(pixels), 16))
-    return np.concatenate(list(classifier.network.stream(blocks, "scores")))
-
-
 @dataclass(frozen=True)
 class Copies:
     """Validation radiographs that another folder holds in another resolution."""
@@ -240,7 +237,7 @@ class Copies:
         """Return the area on either copy and how many probabilities of two copies are close."""
         read = []
         for cohort in (self.ours, self.theirs):
-            scores = raw_scores(classifier, cached_pixels(cohort, classifier.size))
+            scores = scores_of(classifier, cached_pixels(cohort, classifier.size))
             read.append(1 - classifier.probabilities(scores)[:, 0])
         positive = kinds_of(self.ours) > 0
         return {
@@ -257,7 +254,7 @@ def open_test(cohort: Cohort, folder: Path, rows: list[Row]) -> None:
     for row in rows:
         classifier = load(folder / str(row["classifier"]) / "model.hilum")
         probabilities = classifier.probabilities(
-            raw_scores(classifier, cached_pixels(test, classifier.size))
+            scores_of(classifier, cached_pixels(test, classifier.size))
         )
         record_opening(cohort, classifier.file.sha256)
         rng = np.random.default_rng(0)

@@ -44,8 +44,6 @@ def compare(
     from hilum.files import check_new
     from hilum.model import load
 
-    if len(models) < 2:
-        raise UsageError("a comparison needs two classifiers or more; name another .hilum file")
     for name in ("comparison.json", "comparison.html", "disagreements.csv"):
         check_new(output / name, force=force)
     loaded = load_cohort(cohort, root=root)

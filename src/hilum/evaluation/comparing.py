@@ -18,7 +18,7 @@ from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.comparison import Comparison, Difference, Reading, compare
 from hilum.evaluation.drawing import DASHES, GREY, SERIES, Plot, drawn_plot, unit_square
-from hilum.evaluation.evaluate import thumbnail, unreadable
+from hilum.evaluation.evaluate import scores_of, thumbnail, unreadable
 from hilum.evaluation.figures import FigureName
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.report import rendered
@@ -26,7 +26,6 @@ from hilum.evaluation.verdict import figure_in_words
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.findings import Part, Task
 from hilum.model import Classifier
-from hilum.model.network import BATCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,16 +86,15 @@ def compare_classifiers(
     readings, openings = [], None
     for number, (name, classifier) in enumerate(classifiers.items()):
         pixels = cached_pixels(placed, classifier.size)
-        batches = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
-        scores = []
-        for output in classifier.network.stream(batches, "scores"):
-            scores.append(output)
+
+        def advance(done: int, total: int, before: int = number) -> None:
             if progress:
-                done = number * len(pixels) + sum(map(len, scores))
-                progress(done, len(classifiers) * len(pixels))
+                progress(before * total + done, len(classifiers) * total)
+
+        scores = scores_of(classifier, pixels, advance)
         if part is Part.TEST:
             openings = record_opening(cohort, classifier.file.sha256)
-        normal = classifier.probabilities(np.concatenate(scores))[:, 0]
+        normal = classifier.probabilities(scores)[:, 0]
         readings.append(
             Reading(
                 name=name,

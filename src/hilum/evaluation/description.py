@@ -5,8 +5,6 @@ pictures of each finding, and some of them. Pictures and grey levels leave the t
 are others: nobody should choose by it.
 """
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,20 +194,16 @@ def _pictures(
     ids = used.table["id"].to_list()
     return {
         "finding": finding,
-        "mean": _png(mean),
+        "mean": _shown(mean),
         # Stretched, for it is dark; the brightest place is named beside it.
-        "deviation": _png(deviation * (255 / max(deviation.max(), 1e-9))),
+        "deviation": _shown(deviation * (255 / max(deviation.max(), 1e-9))),
         "most": float(deviation.max()),
         "examples": [(ids[row], thumbnail(pixels[row])) for row in chosen],
     }
 
 
-def _png(grey: NDArray[np.float64]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _shown(grey: NDArray[np.float64]) -> str:
+    return thumbnail(grey.round().clip(0, 255).astype(np.uint8), side=SIZE)
 
 
 def _grey_plot(description: Description) -> Plot:

@@ -23,7 +23,14 @@ from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
 from hilum.model.network import BATCH
 
-__all__ = ["evaluate_classifier", "like_training", "predict", "thumbnail", "unreadable"]
+__all__ = [
+    "evaluate_classifier",
+    "like_training",
+    "predict",
+    "scores_of",
+    "thumbnail",
+    "unreadable",
+]
 
 _THUMBNAIL = 112  # pixels a side in the gallery of the report
 
@@ -52,6 +59,29 @@ def predict(
     """
     placed, truth = part.for_task(classifier.file.labels.task)
     pixels = cached_pixels(placed, classifier.size)
+    scores = scores_of(classifier, pixels, progress)
+    predictions = Predictions(
+        labels=classifier.file.labels,
+        probabilities=classifier.probabilities(scores),
+        truth=truth,
+        patients=placed.patients,
+        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
+    )
+    return placed, predictions, pixels
+
+
+def scores_of(
+    classifier: Classifier,
+    pixels: NDArray[np.uint8],
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Return the raw scores of radiographs, shape (n, labels), before calibration.
+
+    Args:
+        classifier: The classifier.
+        pixels: On its grid, shape (n, size, size), n >= 1.
+        progress: Called with how many of how many are read.
+    """
     batches = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
     scores: list[NDArray[np.float32]] = []
     done = 0
@@ -60,14 +90,7 @@ def predict(
         done += len(output)
         if progress:
             progress(done, len(pixels))
-    predictions = Predictions(
-        labels=classifier.file.labels,
-        probabilities=classifier.probabilities(np.concatenate(scores)),
-        truth=truth,
-        patients=placed.patients,
-        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
-    )
-    return placed, predictions, pixels
+    return np.concatenate(scores)
 
 
 def evaluate_classifier(
@@ -181,13 +204,11 @@ def _write_predictions(path: Path, predictions: Predictions) -> None:
         table.write_csv(temporary)
 
 
-def thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """Return a small PNG of a radiograph as a data URI, so that the report needs no other file."""
+def thumbnail(pixels: NDArray[np.uint8], side: int = _THUMBNAIL) -> str:
+    """Return a small PNG of a picture as a data URI, so that the report needs no other file."""
     from PIL import Image
 
-    picture = Image.fromarray(np.asarray(pixels)).resize(
-        (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX
-    )
+    picture = Image.fromarray(np.asarray(pixels)).resize((side, side), Image.Resampling.BOX)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -28,7 +28,6 @@ __all__ = [
     "Coverage",
     "abstention_curve",
     "conformal_limits",
-    "conformal_sets",
     "measure_conformal_sets",
 ]
 
@@ -84,13 +83,6 @@ def conformal_limits(
     return limits
 
 
-def conformal_sets(
-    probabilities: NDArray[np.float64], limits: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return which labels cannot be ruled out, shape (n, labels)."""
-    return np.asarray(probabilities >= limits)
-
-
 def measure_conformal_sets(
     predictions: Predictions, rng: np.random.Generator, replicates: int, level: float = LEVEL
 ) -> ConformalSets | None:
@@ -118,7 +110,7 @@ def measure_conformal_sets(
     sets = np.zeros(probabilities.shape, bool)
     for side in (0, 1):
         limits = conformal_limits(probabilities[half != side], truth[half != side], level)
-        sets[half == side] = conformal_sets(probabilities[half == side], limits)
+        sets[half == side] = probabilities[half == side] >= limits
     covered = sets[np.arange(len(truth)), truth]
     subjects = {
         str(finding): Decision(truth == label, covered, str(finding), "otherwise")
