@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_score
 
 from hilum.errors import EvaluationError
+from hilum.evaluation import Context, build_evidence, choose_operating_point, parse_aim
 from hilum.evaluation.figures import FigureName
+from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.prevalence import AtPrevalence, decision_curve, probabilities_at
 from hilum.evaluation.subjects import Decision
+from hilum.findings import Part, Task
+from hilum.model.schema import Labels
 
 
 def drawn(count, prevalence, seed=0):
@@ -72,3 +76,29 @@ def test_net_benefit_is_what_its_authors_define():
     assert at[0.2].classifier == pytest.approx(2 / 4 - 1 / 4 * 0.25)
     assert at[0.2].refer_all == pytest.approx(0.5 - 0.5 * 0.25)
     assert decision_curve(pneumonia, np.ones(4, bool)) == ()
+
+
+def test_no_false_alarm_is_no_certainty_where_pneumonia_is_rare():
+    """None among 200 normal patients: Clopper-Pearson allows 1.8 % false alarms."""
+    truth = np.arange(400) >= 200
+    called = truth & (np.arange(400) % 10 > 0)
+    predictions = Predictions(
+        labels=Labels(task=Task.BINARY, findings=Task.BINARY.labels),
+        probabilities=np.stack([1.0 - called, called], axis=1).astype(float),
+        truth=truth.astype(np.int64),
+        patients=np.arange(400).astype(str),
+        ids=np.arange(400).astype(str),
+    )
+    point = choose_operating_point(
+        parse_aim("probability>=0.5"), predictions.pneumonia, truth, "validation"
+    )
+    place = Context(
+        cohort_name="drawn", part=Part.TEST, phantom=True, classifier_name="c", command=""
+    )
+    evidence = build_evidence(predictions, point, context=place, seed=0, replicates=200)
+    rare = evidence.at_prevalence[0]
+    assert rare.prevalence == 0.01
+    assert rare.ppv.value == 1.0
+    assert 0.2 < rare.ppv.interval.lower < 0.4
+    assert rare.ppv.interval.upper == 1.0
+    assert rare.npv.interval.upper < 1.0

@@ -27,6 +27,7 @@ from hilum.evaluation.prevalence import (
     NetBenefit,
     PrevalenceFigures,
     decision_curve,
+    exact_where_certain,
 )
 from hilum.evaluation.subjects import (
     Agreement,
@@ -240,11 +241,7 @@ def build_evidence(
         ),
         overall={**measured["macro"], **measured["agreement"]} if several else {},
         at_prevalence=tuple(
-            PrevalenceFigures(
-                prevalence=p,
-                ppv=measured[f"prevalence {p}"][FigureName.PPV],
-                npv=measured[f"prevalence {p}"][FigureName.NPV],
-            )
+            _at_prevalence(p, measured[f"prevalence {p}"], at_points[0].figures)
             for p in PREVALENCES
         ),
         decision_curve=decision_curve(pneumonia, truth),
@@ -254,6 +251,15 @@ def build_evidence(
         calibration=calibration_table(pneumonia, truth, predictions.patients),
         curves=curves(ranking, predictions.patients, rng, replicates),
     )
+
+
+def _at_prevalence(prevalence: float, found: Figures, here: Figures) -> PrevalenceFigures:
+    rates = here[FigureName.SENSITIVITY], here[FigureName.SPECIFICITY]
+    ppv, npv = (
+        exact_where_certain(name, found[name], *rates, prevalence)
+        for name in (FigureName.PPV, FigureName.NPV)
+    )
+    return PrevalenceFigures(prevalence=prevalence, ppv=ppv, npv=npv)
 
 
 def _most_probable(predictions: Predictions) -> NDArray[np.int64]:

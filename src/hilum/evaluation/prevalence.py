@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hilum.errors import EvaluationError
-from hilum.evaluation.figures import Figure, FigureName
+from hilum.evaluation.figures import Figure, FigureName, Interval
 from hilum.evaluation.subjects import Decision, Measure, Replicates, Weights
 from hilum.model.schema import Document
 
@@ -22,6 +22,7 @@ __all__ = [
     "NetBenefit",
     "PrevalenceFigures",
     "decision_curve",
+    "exact_where_certain",
     "probabilities_at",
 ]
 
@@ -85,6 +86,36 @@ class AtPrevalence:
             FigureName.PPV: _share(found, found + alarms),
             FigureName.NPV: _share(cleared, cleared + missed),
         }
+
+
+def exact_where_certain(
+    value: FigureName, found: Figure, sensitivity: Figure, specificity: Figure, prevalence: float
+) -> Figure:
+    """Return a predictive value with an interval where the bootstrap gives none.
+
+    Without one false alarm among 200 radiographs the PPV is 1 at any prevalence and in every
+    replicate, which says nothing: at a prevalence of 1 % the limit of the specificity allows a third.
+    The lower limit is then the value at the lower limits of sensitivity and specificity, exact where they are 1.
+
+    Args:
+        value: PPV or NPV.
+        found: What the bootstrap gave.
+        sensitivity: At the same operating point.
+        specificity: Likewise.
+        prevalence: Of pneumonia, in (0, 1).
+    """
+    rates = (sensitivity.interval, specificity.interval)
+    if found.value != 1.0 or found.interval is not None or None in rates:
+        return found
+    low_sensitivity, low_specificity = (rate.lower for rate in rates if rate)
+    if value is FigureName.PPV:
+        right, wrong = low_sensitivity * prevalence, (1 - low_specificity) * (1 - prevalence)
+    else:
+        right, wrong = low_specificity * (1 - prevalence), (1 - low_sensitivity) * prevalence
+    interval = Interval(
+        lower=right / (right + wrong), upper=1.0, method="Clopper-Pearson over patients"
+    )
+    return found.model_copy(update={"interval": interval, "no_interval": None})
 
 
 def _share(part: Replicates, whole: Replicates) -> Replicates:
