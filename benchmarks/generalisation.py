@@ -30,10 +30,10 @@ from hilum.cohort.nuisance import nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
 from hilum.errors import CohortError
-from hilum.evaluation.evaluate import scores_of
 from hilum.evaluation.intervals import patient_weights, percentiles
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.operating_points import choose_operating_point, parse_aim
+from hilum.evaluation.reading import scores_of
 from hilum.evaluation.shortcuts import (
     ShortcutPairs,
     out_of_fold_log_odds,
@@ -157,7 +157,7 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
         scores = raw.astype(np.float64)
         binary = np.stack([scores[:, 0], np.logaddexp.reduce(scores[:, 1:], axis=1)], axis=1)
         plain = validation_figures(binary[: len(truth)], truth)
-        # Two operating points: on validation as it is, and on it in all clothes together.
+        # Two operating points: on validation as it is, and on it with all that is worn.
         pneumonia = 1 - classifier.probabilities(raw)[:, 0]
         worn = np.concatenate([truth > 0, np.tile(truth[selection.rows] > 0, len(selection.views))])
         figures = selection.figures(scores)
@@ -170,7 +170,7 @@ def judge(cohort: Cohort, folder: Path, copies: Path | None) -> list[Row]:
                 **figures,
                 **(others.figures(classifier) if others else {}),
                 "threshold": threshold(pneumonia[: len(truth)], truth > 0),
-                "threshold in clothes": threshold(pneumonia, worn),
+                "threshold worn": threshold(pneumonia, worn),
             }
         )
     said.sort(key=lambda each: -each[0])
@@ -277,7 +277,7 @@ def test_figures(
     ill = kinds > 0
     pneumonia = 1 - probabilities[:, 0]
     figures = {"auc": float(roc_auc_score(ill, pneumonia, sample_weight=weights))}
-    for name, key in (("", "threshold"), (" in clothes", "threshold in clothes")):
+    for name, key in (("", "threshold"), (" worn", "threshold worn")):
         called = pneumonia >= float(row[key] or 0)
         figures[f"sensitivity{name}"] = float(np.average(called[ill], weights=weights[ill]))
         figures[f"specificity{name}"] = float(np.average(~called[~ill], weights=weights[~ill]))
@@ -303,7 +303,7 @@ def ranks(table: pl.DataFrame) -> None:
     """Print how well each score ranks the classifiers as the test does, with intervals over them."""
     rng = np.random.default_rng(0)
     test = table["test auc"].to_numpy()
-    for name in ("validation auc", "selection", "across", "worst", "equal", "opposed"):
+    for name in ("validation auc", "selection", "hardest", "equal", "opposed"):
         if name not in table.columns:
             continue  # a small cohort has too few of these pairs
         score = table[name].to_numpy()

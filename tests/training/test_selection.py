@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from hilum.cohort.nuisance import NUISANCES, nuisances  # noqa: E402
 from hilum.evaluation.shortcuts import shortcut_log_odds  # noqa: E402
-from hilum.training.selection import CLOTHES, Selection, dressed  # noqa: E402
+from hilum.training.selection import HARD, MOST, Selection  # noqa: E402
 
 
 def drawn(count, seed):
@@ -60,9 +60,7 @@ def test_it_prefers_the_reader_of_lungs(prepared):
     plain = [roc_auc_score(truth, reader(validation)) for reader in (by_opacity, by_softness)]
     assert min(plain) > 0.85
     assert abs(plain[0] - plain[1]) < 0.12
-    assert shortcut["worst"] < 0.1
-    assert shortcut["selection"] < 0.6
-    assert lungs["selection"] > 0.85
+    assert lungs["selection"] > shortcut["selection"] + 0.1, (lungs, shortcut)
 
 
 def test_three_classes_are_judged_by_any_pneumonia(prepared):
@@ -75,28 +73,31 @@ def test_three_classes_are_judged_by_any_pneumonia(prepared):
     assert two == pytest.approx(three)
 
 
-@pytest.mark.parametrize("clothes", CLOTHES)
-def test_clothes_change_the_picture_and_not_its_anatomy(prepared, clothes):
-    _, validation, _ = prepared
-    worn = dressed(validation, clothes)
-    assert worn.shape == validation.shape
-    assert worn.dtype == np.uint8
-    assert np.array_equal(worn, validation) == (clothes == "as it is")
-    if clothes != "close":
-        like = [
-            np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(worn, validation, strict=True)
-        ]
-        assert min(like) > 0.7
+def test_every_change_is_worn_once_and_changes_the_picture(prepared):
+    selection, validation, _ = prepared
+    assert len({change.name for change, _ in HARD}) == len(HARD) == len(selection.views)
+    for worn in selection.views:
+        assert worn.shape == validation[selection.rows].shape
+        assert not np.array_equal(worn, validation[selection.rows])
 
 
-def test_names_tell_every_dressed_radiograph_apart(prepared):
+def test_the_score_is_the_mean_over_changes(prepared):
+    from sklearn.metrics import roc_auc_score
+
+    selection, validation, truth = prepared
+    figures = figures_of(by_opacity, selection, validation)
+    areas = [roc_auc_score(truth[selection.rows], by_opacity(worn)) for worn in selection.views]
+    assert figures["selection"] == pytest.approx(np.mean(areas))
+    assert figures["hardest"] == pytest.approx(min(areas))
+
+
+def test_names_tell_every_worn_radiograph_apart(prepared):
     selection, validation, _ = prepared
     names = selection.names([f"{i:064x}" for i in range(len(validation))])
     assert len(set(names)) == len(names) == len(selection.extra)
 
 
-def test_the_labels_are_equally_dressed_up_to_the_limit(prepared):
+def test_the_labels_are_equally_worn_up_to_the_limit(prepared):
     selection, _, truth = prepared
     chosen = truth[selection.rows]
-    assert (~chosen).sum() == 150
-    assert chosen.sum() == 200
+    assert (~chosen).sum() == chosen.sum() == MOST

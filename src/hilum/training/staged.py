@@ -226,7 +226,7 @@ def _run_stage(
             )
             log_odds = workers.told(log_odds)
             selection = Selection.of(validation.pixels, validation.positive, log_odds)
-        judged = _with_clothes(validation, selection)
+        judged = _with_worn(validation, selection)
 
     def judge(scores: NDArray[np.float64]) -> dict[str, float]:
         figures = validation_figures(scores[: len(validation.truth)], validation.truth)
@@ -373,7 +373,7 @@ def _features(
     return sets[0], sets[1]
 
 
-def _with_clothes(validation: Radiographs, selection: Selection) -> Radiographs:
+def _with_worn(validation: Radiographs, selection: Selection) -> Radiographs:
     """Return the validation part followed by what the selection score reads besides."""
     return Radiographs(
         np.concatenate([validation.pixels, selection.extra]),

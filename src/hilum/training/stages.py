@@ -26,7 +26,7 @@ __all__ = [
 
 _TRAINABLE = re.compile(r"head|all|last-(?:blocks|layers):[1-9]\d{0,2}")
 
-# "selection" asks about shortcuts, costs more, and is no better a prophet: docs/generalisation.md.
+# "selection" reads worn radiographs, too, and costs more: docs/generalisation.md.
 Monitor = Literal["auc", "loss", "accuracy", "selection"]
 Positive = Annotated[float, Field(gt=0.0)]
 
