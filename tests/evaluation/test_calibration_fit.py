@@ -3,6 +3,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 
 from hilum.errors import EvaluationError
 from hilum.evaluation import calibration_table, fit_calibration, negative_log_likelihood
@@ -68,6 +71,118 @@ def test_scores_that_say_nothing_are_calibrated_to_the_prevalence():
 def test_what_cannot_be_calibrated_is_refused(scores, truth, message):
     with pytest.raises(EvaluationError, match=message):
         fit_calibration(scores, truth)
+
+
+def test_a_method_for_two_labels_is_refused_for_three():
+    with pytest.raises(EvaluationError, match="'beta' is for two labels, and there are 3"):
+        fit_calibration(np.zeros((3, 3)), np.arange(3), "beta")
+
+
+METHODS = ["temperature", "scale-and-bias", "beta", "isotonic"]
+
+
+def two_classes(n, seed, bend=lambda t: t):
+    """Scores whose log-odds need `bend` to come true."""
+    rng = np.random.default_rng(seed)
+    log_odds = rng.normal(0.5, 2.5, n)
+    truth = (rng.random(n) < 1 / (1 + np.exp(-bend(log_odds)))).astype(int)
+    return np.stack([np.zeros(n), log_odds], axis=1), truth
+
+
+def log_odds_after(calibration, log_odds):
+    scores = np.stack([np.zeros(len(log_odds)), log_odds], axis=1)
+    p = probabilities_from_scores(calibration, scores)
+    return np.log(p[:, 1] / p[:, 0])
+
+
+def test_temperature_is_the_scale_of_greatest_likelihood_and_has_no_bias():
+    scores, truth = two_classes(3000, 0, lambda t: 0.6 * t)
+    found = fit_calibration(scores, truth, "temperature")
+    assert found.method == "temperature"
+    assert found.bias == (0.0, 0.0)
+    signed = np.where(truth == 1, scores[:, 1], -scores[:, 1])
+    best = minimize_scalar(lambda s: np.logaddexp(0, -s * signed).mean(), bounds=(0.01, 9))
+    assert found.scale == pytest.approx(best.x, rel=1e-3)
+
+
+def test_beta_is_the_logistic_regression_of_its_paper():
+    scores, truth = two_classes(4000, 1, lambda t: np.where(t > 0, 2.0 * t, 0.4 * t))
+    found = fit_calibration(scores, truth, "beta")
+    plain = fit_calibration(scores, truth)
+    assert (found.scale, found.bias) == (plain.scale, plain.bias)  # heat maps are drawn by them
+    p = 1 / (1 + np.exp(-scores[:, 1]))
+    regression = LogisticRegression(C=np.inf, tol=1e-10).fit(
+        np.stack([np.log(p), -np.log(1 - p)], axis=1), truth
+    )
+    expected = (*regression.coef_[0], regression.intercept_[0])
+    np.testing.assert_allclose(found.beta, expected, atol=2e-3)
+
+
+def test_isotonic_levels_are_those_of_scikit_learn():
+    scores, truth = two_classes(500, 2)
+    scores = np.round(scores)  # ties
+    found = fit_calibration(scores, truth, "isotonic")
+    t = found.scale * scores[:, 1] + found.bias[1]
+    # Half a pneumonia below all radiographs, half a normal radiograph above them.
+    by_sklearn = IsotonicRegression().fit(
+        np.r_[t.min() - 1, t, t.max() + 1], np.r_[1, truth, 0], np.r_[0.5, np.ones(500), 0.5]
+    )
+    levels = np.unique(np.round(by_sklearn.predict(t), 9))
+    assert len(found.knots) == len(levels) > 5
+    found_levels = 1 / (1 + np.exp(-np.array(found.knots)[:, 1]))
+    np.testing.assert_allclose(found_levels, levels, atol=1e-8)
+    for centre, level in zip(np.array(found.knots)[:, 0], levels, strict=True):
+        rows = np.isclose(by_sklearn.predict(t), level, atol=1e-8)
+        assert centre == pytest.approx(t[rows].mean())
+
+
+def test_isotonic_follows_what_no_other_method_can():
+    def staircase(t):
+        return 4 * np.tanh(3 * (t + 2)) / 2 + 2 * np.tanh(3 * (t - 3))
+
+    scores, truth = two_classes(20_000, 3, staircase)
+    grid = np.linspace(-3.5, 4.5, 60)
+    errors = {}
+    for method in METHODS:
+        after = log_odds_after(fit_calibration(scores, truth, method), grid)
+        errors[method] = np.abs(
+            1 / (1 + np.exp(-after)) - 1 / (1 + np.exp(-staircase(grid)))
+        ).mean()
+    assert errors["isotonic"] < 0.03
+    assert errors["isotonic"] < 0.4 * min(errors[m] for m in METHODS if m != "isotonic")
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    log_odds=arrays(np.float64, 40, elements=st.floats(-20, 20)),
+    truth=arrays(np.int64, 40, elements=st.integers(0, 1)),
+)
+def test_more_freedom_fits_better_and_no_method_ties_or_claims_certainty(log_odds, truth):
+    assume(0 < truth.sum() < 40)
+    scores = np.stack([np.zeros(40), np.round(log_odds, 2)], axis=1)
+    loss = {}
+    for method in METHODS:
+        fitted = fit_calibration(scores, truth, method)
+        p = probabilities_from_scores(fitted, scores)
+        loss[method] = negative_log_likelihood(p, truth)
+        order = np.argsort(scores[:, 1])
+        rises = np.diff(scores[order, 1]) > 0
+        # Beyond 1e-13 of 0 and 1, and for scales near 0, double precision ends.
+        inside = (p.min(axis=1) > 1e-13)[order]
+        if fitted.scale > 1e-6:
+            assert (np.diff(p[order, 1])[rises & inside[1:] & inside[:-1]] > 0).all()
+    plain = negative_log_likelihood(
+        probabilities_from_scores(Calibration(bias=(0.0, 0.0)), scores), truth
+    )
+    assert loss["temperature"] <= plain + 1e-9
+    assert loss["beta"] <= loss["scale-and-bias"] + 1e-9
+
+
+def test_isotonic_does_not_claim_certainty_where_all_were_normal():
+    scores = np.stack([np.zeros(40), np.repeat([-1.0, 1.0], 20)], axis=1)
+    truth = np.repeat([0, 1], 20)
+    p = probabilities_from_scores(fit_calibration(scores, truth, "isotonic"), scores)[:, 1]
+    np.testing.assert_allclose(p, np.repeat([0.5 / 20.5, 20 / 20.5], 20))
 
 
 def people(count):

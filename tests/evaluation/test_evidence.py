@@ -64,7 +64,7 @@ def test_every_figure_states_its_sample_and_an_interval_or_the_reason(simulate, 
     groups = [evidence.operating_point.figures, evidence.figures, evidence.overall]
     groups += [each.figures for each in evidence.per_class]
     figures = [figure for group in groups for figure in group.values()]
-    assert len(figures) == 7 + 3 + 3 + 3 * 9
+    assert len(figures) == 7 + 10 + 3 + 3 * 9
     for figure in figures:
         assert figure.patients <= figure.radiographs
         assert (figure.interval is None) == (figure.no_interval is not None)

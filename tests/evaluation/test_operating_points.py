@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hilum.errors import EvaluationError
@@ -33,6 +33,18 @@ def test_aims_come_back_from_their_text(kind, value):
     assert parse_aim(aim.words) == aim
 
 
+@settings(deadline=None)
+@given(ratio=st.floats(1e-6, 1e9))
+def test_cost_aims_come_back_from_their_text(ratio):
+    aim = Aim(AimKind.COST, ratio)
+    assert parse_aim(str(aim)) == parse_aim(aim.words) == aim
+
+
+def test_a_fixed_threshold_may_be_written_as_one():
+    assert parse_aim("threshold=0.05") == parse_aim("probability>=0.05")
+    assert parse_aim(" threshold = 0.05 ").name == "probability-0.05"
+
+
 def test_aims_of_the_shipped_recipes_are_understood():
     assert [str(parse_aim(text)) for text in AIM_FORMS] == list(AIM_FORMS)
     assert parse_aim("sensitivity>=0.95").name == "sensitivity-0.95"
@@ -43,7 +55,8 @@ def test_aims_of_the_shipped_recipes_are_understood():
 @pytest.mark.parametrize(
     "text",
     ["", "sensitivity", "sensitivity>0.9", "sensitivity>=95%", "recall>=0.9", "youden>=0.5",
-     "sensitivity>=0.9 and specificity>=0.9", "sensitivity>=nan", "sensitivity>=-0.5"],
+     "sensitivity>=0.9 and specificity>=0.9", "sensitivity>=nan", "sensitivity>=-0.5",
+     "cost=10", "cost>=-1", "cost>=ten", "threshold>=0.05", "threshold==0.05", "threshold=5%"],
 )  # fmt: skip
 def test_wrong_aims_name_the_allowed_forms(text):
     with pytest.raises(
@@ -56,6 +69,12 @@ def test_wrong_aims_name_the_allowed_forms(text):
 @pytest.mark.parametrize("text", ["sensitivity>=95", "specificity>=0", "probability>=1.01"])
 def test_aims_outside_the_unit_interval_are_refused_as_fractions(text):
     with pytest.raises(EvaluationError, match="as a fraction"):
+        parse_aim(text)
+
+
+@pytest.mark.parametrize("text", ["cost>=0", "cost>=1e999"])
+def test_a_cost_that_is_no_ratio_is_refused(text):
+    with pytest.raises(EvaluationError, match="how many false alarms a missed pneumonia costs"):
         parse_aim(text)
 
 
@@ -99,6 +118,45 @@ def test_youden_is_the_largest_sum_over_all_thresholds(drawn):
     tried = [counts_at(t, p, truth) for t in np.r_[p, 0.0, 1.0]]
     best = max(sensitivity(c) + specificity(c) for c in tried)
     assert sensitivity(counts) + specificity(counts) >= best - 1e-12
+
+
+def cost(counts, ratio):
+    return ratio * counts.false_negatives + counts.false_positives
+
+
+@settings(deadline=None)
+@given(drawn=rows, ratio=st.sampled_from([0.1, 0.3, 1.0, 3.0, 10.0, 1e6]))
+def test_no_other_threshold_costs_less_and_none_as_cheap_is_more_sensitive(drawn, ratio):
+    p, truth = columns(drawn)
+    counts = choose_operating_point(Aim(AimKind.COST, ratio), p, truth, "validation").counts
+    tried = [counts_at(t, p, truth) for t in np.r_[p, 0.0, 1.0]]
+    least = min(cost(c, ratio) for c in tried)
+    assert cost(counts, ratio) == pytest.approx(least, rel=1e-12)
+    equals = [c for c in tried if cost(c, ratio) == pytest.approx(least, rel=1e-12)]
+    assert sensitivity(counts) == max(map(sensitivity, equals))
+
+
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0, 19.0])
+def test_of_calibrated_probabilities_the_cheapest_threshold_is_the_one_of_theory(ratio):
+    rng = np.random.default_rng(0)
+    p = rng.random(200_000)
+    truth = rng.random(200_000) < p
+    point = choose_operating_point(Aim(AimKind.COST, ratio), p, truth, "validation")
+    assert point.threshold == pytest.approx(1 / (1 + ratio), abs=0.02)
+    fixed = choose_operating_point(
+        Aim(AimKind.PROBABILITY, 1 / (1 + ratio)), p, truth, "validation"
+    )
+    assert cost(fixed.counts, ratio) == pytest.approx(cost(point.counts, ratio), rel=0.01)
+
+
+def test_where_false_alarms_are_dear_nobody_is_referred_as_far_as_a_threshold_can():
+    p, truth = np.array([0.2, 0.6, 0.7]), np.array([False, True, False])
+    point = choose_operating_point(parse_aim("cost>=0.5"), p, truth, "validation")
+    assert 0.7 < point.threshold < 1.0
+    assert point.name == "cost-0.5"
+    certain = choose_operating_point(parse_aim("cost>=0.5"), p / 0.7, truth, "validation")
+    assert certain.counts.false_positives == 1  # no threshold lies above a probability of 1
+    assert certain.counts.true_positives == 1  # the same alarm finds a pneumonia for one threshold
 
 
 @given(drawn=rows, aim=st.sampled_from(AIM_FORMS))

@@ -26,6 +26,15 @@ class FigureName(StrEnum):
     AVERAGE_PRECISION = "average_precision"
     BRIER = "brier"
     MACRO_AUC = "macro_auc"
+    PARTIAL_AUC = "partial_auc"
+    SPECIFICITY_AT_SENSITIVITY_90 = "specificity_at_sensitivity_0.90"
+    SPECIFICITY_AT_SENSITIVITY_95 = "specificity_at_sensitivity_0.95"
+    SPECIFICITY_AT_SENSITIVITY_99 = "specificity_at_sensitivity_0.99"
+    SENSITIVITY_AT_SPECIFICITY_90 = "sensitivity_at_specificity_0.90"
+    SENSITIVITY_AT_SPECIFICITY_95 = "sensitivity_at_specificity_0.95"
+    SENSITIVITY_AT_SPECIFICITY_99 = "sensitivity_at_specificity_0.99"
+    CALIBRATION_SLOPE = "calibration_slope"
+    CALIBRATION_INTERCEPT = "calibration_intercept"
 
     @property
     def heading(self) -> str:
@@ -36,6 +45,41 @@ class FigureName(StrEnum):
     def definition(self) -> str:
         """What it means, in one or two sentences."""
         return DEFINITIONS[self][1]
+
+
+_FIXED_SENSITIVITIES = (
+    FigureName.SPECIFICITY_AT_SENSITIVITY_90,
+    FigureName.SPECIFICITY_AT_SENSITIVITY_95,
+    FigureName.SPECIFICITY_AT_SENSITIVITY_99,
+)
+_FIXED_SPECIFICITIES = (
+    FigureName.SENSITIVITY_AT_SPECIFICITY_90,
+    FigureName.SENSITIVITY_AT_SPECIFICITY_95,
+    FigureName.SENSITIVITY_AT_SPECIFICITY_99,
+)
+# Both rates are read off the ROC curve of the part itself.
+_CHOSEN_HERE = (
+    "The threshold is chosen on these same radiographs, so this says what the classifier could do "
+    "here; what a threshold chosen elsewhere does is said by the operating point."
+)
+
+
+def _specificity_at(name: FigureName) -> tuple[str, str]:
+    wanted = name.rpartition("_")[2]
+    return (
+        f"Specificity at a sensitivity of {wanted}",
+        f"The highest specificity of any threshold with a sensitivity of at least {wanted}. "
+        + _CHOSEN_HERE,
+    )
+
+
+def _sensitivity_at(name: FigureName) -> tuple[str, str]:
+    wanted = name.rpartition("_")[2]
+    return (
+        f"Sensitivity at a specificity of {wanted}",
+        f"The highest sensitivity of any threshold with a specificity of at least {wanted}. "
+        + _CHOSEN_HERE,
+    )
 
 
 DEFINITIONS: dict[FigureName, tuple[str, str]] = {
@@ -93,6 +137,23 @@ DEFINITIONS: dict[FigureName, tuple[str, str]] = {
         "Macro AUC",
         "Plain mean of the AUC of each class against all others.",
     ),
+    FigureName.PARTIAL_AUC: (
+        "Partial AUC at a sensitivity of at least 0.9",
+        "Mean specificity over all sensitivities from 0.9 to 1: the area under that part of the ROC "
+        "curve, divided by the largest possible one. Guessing gives 0.05.",
+    ),
+    **{name: _specificity_at(name) for name in _FIXED_SENSITIVITIES},
+    **{name: _sensitivity_at(name) for name in _FIXED_SPECIFICITIES},
+    FigureName.CALIBRATION_SLOPE: (
+        "Calibration slope",
+        "By how much the log-odds of pneumonia rise where those of the probability rise by 1. 1 is "
+        "best; below 1 the probabilities are too extreme, above 1 too cautious.",
+    ),
+    FigureName.CALIBRATION_INTERCEPT: (
+        "Calibration intercept",
+        "What must be added to the log-odds of all probabilities so that on average they come true. "
+        "0 is best; above 0 pneumonia is commoner than the probabilities say.",
+    ),
 }
 
 
@@ -102,7 +163,12 @@ class Interval(Document):
     lower: float
     upper: float
     level: float = Field(default=LEVEL, gt=0.0, lt=1.0)
-    method: Literal["patient bootstrap", "Clopper-Pearson over patients", "Wilson over patients"]
+    method: Literal[
+        "patient bootstrap",
+        "Clopper-Pearson over patients",
+        "Wilson over patients",
+        "DeLong over patients",
+    ]
     replicates: int = Field(default=0, ge=0)  # that were used; 0 where nothing was resampled
     dropped: int = Field(default=0, ge=0)  # in which the figure was undefined
 

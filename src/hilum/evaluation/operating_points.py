@@ -23,11 +23,17 @@ from hilum.model.schema import Counts, OperatingPoint
 
 __all__ = ["AIM_FORMS", "Aim", "AimKind", "choose_operating_point", "counts_at", "parse_aim"]
 
-AIM_FORMS = ("sensitivity>=0.95", "specificity>=0.9", "probability>=0.05", "youden")
+AIM_FORMS = ("sensitivity>=0.95", "specificity>=0.9", "cost>=10", "probability>=0.05", "youden")
 
-_FORM = re.compile(r"(sensitivity|specificity|probability)\s*>=\s*(\d*\.?\d+(?:[eE][+-]?\d+)?)")
+_FORM = re.compile(
+    r"(sensitivity|specificity|cost|probability)\s*>=\s*(\d*\.?\d+(?:[eE][+-]?\d+)?)"
+)
+# Another way to write a fixed threshold; it gives the aim `probability>=`.
+_THRESHOLD = re.compile(r"threshold\s*=")
 # 0.95 * 20 is 19.000000000000004 in binary; without this slack one more radiograph would be asked.
 _SLACK = 1e-9
+# Of a product and a sum, relative: equal costs are equal, and costs that differ by one alarm are not.
+_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 
 class AimKind(StrEnum):
@@ -35,6 +41,7 @@ class AimKind(StrEnum):
 
     SENSITIVITY = "sensitivity"
     SPECIFICITY = "specificity"
+    COST = "cost"
     PROBABILITY = "probability"
     YOUDEN = "youden"
 
@@ -45,8 +52,8 @@ class Aim:
 
     Args:
         kind: The rule.
-        value: The smallest sensitivity or specificity, or the fixed threshold, in (0, 1]; None for
-            Youden's index.
+        value: The smallest sensitivity or specificity, or the fixed threshold, in (0, 1]; how many
+            false alarms a missed pneumonia costs, above 0; None for Youden's index.
 
     Raises:
         EvaluationError: If kind and value do not fit.
@@ -58,7 +65,14 @@ class Aim:
     def __post_init__(self) -> None:
         if (self.value is None) != (self.kind is AimKind.YOUDEN):
             raise EvaluationError(f"the aim '{self.kind}' does not fit its value; {_allowed()}")
-        if self.value is not None and not 0.0 < self.value <= 1.0:
+        if self.value is None:
+            return
+        if self.kind is AimKind.COST and not 0.0 < self.value < math.inf:
+            raise EvaluationError(
+                f"the aim {self.kind}>={self.value:g} must say how many false alarms a missed "
+                f"pneumonia costs, a number above 0; {_allowed()}"
+            )
+        if self.kind is not AimKind.COST and not 0.0 < self.value <= 1.0:
             raise EvaluationError(
                 f"the aim {self.kind}>={self.value:g} must lie above 0 and not above 1, as a "
                 f"fraction; {_allowed()}"
@@ -87,14 +101,17 @@ def _allowed() -> str:
 
 
 def parse_aim(text: str) -> Aim:
-    """Read an aim: `sensitivity>=0.95`, `specificity>=0.9`, `probability>=0.05` or `youden`.
+    """Read an aim: `sensitivity>=0.95`, `specificity>=0.9`, `cost>=10`, `probability>=0.05`, `youden`.
 
-    `probability>=0.05` is a fixed threshold: call pneumonia whatever is at least that probable.
+    `cost>=10` says that a missed pneumonia costs at least ten times what a false alarm does.
+    `probability>=0.05` is a fixed threshold: call pneumonia whatever is at least that probable;
+    `threshold=0.05` says the same.
 
     Raises:
-        EvaluationError: If the text has another form, or the number is not in (0, 1].
+        EvaluationError: If the text has another form, or the number is not in (0, 1], for a cost not
+            above 0.
     """
-    trimmed = text.strip()
+    trimmed = _THRESHOLD.sub(f"{AimKind.PROBABILITY}>=", text.strip(), count=1)
     if trimmed == AimKind.YOUDEN:
         return Aim(AimKind.YOUDEN)
     if match := _FORM.fullmatch(trimmed):
@@ -131,6 +148,13 @@ def choose_operating_point(
     largest sensitivity + specificity, and among equals the most sensitive, since a missed pneumonia
     costs more than a second look.
 
+    A cost ratio takes the threshold at which missed pneumonias times the ratio, plus false alarms,
+    cost least on these radiographs, and among equals the most sensitive. Where probabilities are
+    calibrated, that is 1 / (1 + ratio) but for chance: a radiograph of probability p costs p * ratio
+    if it is not referred and 1 - p if it is (Elkan, IJCAI 2001). The aim `probability>=` takes this
+    number itself, which no chance moves; it is the better one where pneumonias are few. Either holds
+    at the prevalence of these radiographs.
+
     Args:
         aim: What to reach.
         pneumonia: Calibrated probability of pneumonia, shape (n,), in [0, 1].
@@ -161,6 +185,8 @@ def choose_operating_point(
         threshold = _for_specificity(_value(aim), probabilities, truth, chosen_on)
     elif aim.kind is AimKind.PROBABILITY:
         threshold = _value(aim)
+    elif aim.kind is AimKind.COST:
+        threshold = _for_cost(_value(aim), probabilities, truth)
     else:
         threshold = _for_youden(probabilities, truth)
     return OperatingPoint(
@@ -214,11 +240,30 @@ def _for_specificity(
 
 
 def _for_youden(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    distinct, found, cleared = _by_threshold(probabilities, truth)
+    # In whole numbers, so that equal indices are equal: J = TP / P + TN / N - 1, times P * N.
+    index = found * (~truth).sum() + cleared * truth.sum()
+    return _just_below(float(distinct[np.argmax(index)]), probabilities)  # the first is the lowest
+
+
+def _for_cost(ratio: float, probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    distinct, found, cleared = _by_threshold(probabilities, truth)
+    missed, alarms = truth.sum() - found, (~truth).sum() - cleared
+    if distinct[-1] < 1.0:  # else no threshold refers nobody
+        missed, alarms = np.r_[missed, truth.sum()], np.r_[alarms, 0]
+    cost = ratio * missed + alarms
+    cheapest = int(np.argmax(cost <= cost.min() * (1.0 + _ROUNDING)))  # the first is the lowest
+    if cheapest == len(distinct):
+        return _between(float(distinct[-1]), 1.0)
+    return _just_below(float(distinct[cheapest]), probabilities)
+
+
+def _by_threshold(
+    probabilities: NDArray[np.float64], truth: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distinct probabilities, rising, with true positives and true negatives from each."""
     distinct, place = np.unique(probabilities, return_inverse=True)
     positives = np.bincount(place, weights=truth, minlength=len(distinct))
     negatives = np.bincount(place, weights=~truth, minlength=len(distinct))
     found = positives[::-1].cumsum()[::-1]  # true positives when calling from this value upwards
-    cleared = negatives.cumsum() - negatives  # true negatives
-    # In whole numbers, so that equal indices are equal: J = TP / P + TN / N - 1, times P * N.
-    index = found * negatives.sum() + cleared * positives.sum()
-    return _just_below(float(distinct[np.argmax(index)]), probabilities)  # the first is the lowest
+    return distinct, found, negatives.cumsum() - negatives

@@ -22,6 +22,7 @@ __all__ = [
     "Ranking",
     "Subject",
     "rates",
+    "ratio",
 ]
 
 Weights = NDArray[np.float64]  # (replicates, n), whole numbers >= 0
@@ -50,7 +51,8 @@ class Subject(Protocol):
         """Return each figure under each set of weights; NaN where undefined."""
 
 
-def _ratio(part: Replicates, whole: Replicates) -> Replicates:
+def ratio(part: Replicates, whole: Replicates) -> Replicates:
+    """Divide, NaN where the whole is empty."""
     undefined = np.full(part.shape, np.nan)
     return np.asarray(np.divide(part, whole, out=undefined, where=whole > 0), dtype=np.float64)
 
@@ -71,16 +73,16 @@ def rates(
         accuracy are NaN, too, where a class they speak of is absent.
     """
     tp, fp, tn, fn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, tn, fn))
-    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    f1 = _ratio(2 * tp, 2 * tp + fp + fn)
+    sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+    f1 = ratio(2 * tp, 2 * tp + fp + fn)
     return {
         FigureName.SENSITIVITY: sensitivity,
         FigureName.SPECIFICITY: specificity,
-        FigureName.PPV: _ratio(tp, tp + fp),
-        FigureName.NPV: _ratio(tn, tn + fn),
+        FigureName.PPV: ratio(tp, tp + fp),
+        FigureName.NPV: ratio(tn, tn + fn),
         FigureName.F1: np.where(np.isnan(sensitivity), np.nan, f1),
         FigureName.BALANCED_ACCURACY: (sensitivity + specificity) / 2,
-        FigureName.ACCURACY: _ratio(tp + tn, tp + fp + tn + fn),
+        FigureName.ACCURACY: ratio(tp + tn, tp + fp + tn + fn),
     }
 
 
@@ -175,7 +177,7 @@ class Ranking:
 
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return AUC and average precision under each set of weights, ties counted exactly."""
-        positive, negative = self._by_ties(weights)
+        positive, negative = self.by_ties(weights)
         found, alarms = positive.cumsum(axis=1), negative.cumsum(axis=1)
         positives, negatives = found[:, -1], alarms[:, -1]
         # Pairs that are in the right order: each positive beats the negatives ranked after it, and
@@ -183,9 +185,9 @@ class Ranking:
         right = (positive * (negatives[:, None] - alarms + negative / 2)).sum(axis=1)
         called = found + alarms
         precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-        ap = _ratio((positive * precision).sum(axis=1), positives)
+        ap = ratio((positive * precision).sum(axis=1), positives)
         return {
-            FigureName.AUC: _ratio(right, positives * negatives),
+            FigureName.AUC: ratio(right, positives * negatives),
             FigureName.AVERAGE_PRECISION: np.where(negatives > 0, ap, np.nan),
         }
 
@@ -201,7 +203,7 @@ class Ranking:
         Returns:
             Sensitivity by linear interpolation, shape (b, g); a row of NaN where a class is absent.
         """
-        positive, negative = self._by_ties(weights)
+        positive, negative = self.by_ties(weights)
         curves = np.full((len(weights), len(false_positive_rates)), np.nan)
         for row, (up, right) in enumerate(zip(positive, negative, strict=True)):
             if up.any() and right.any():
@@ -209,7 +211,15 @@ class Ranking:
                 curves[row] = np.interp(false_positive_rates, x / x[-1], y / y[-1])
         return curves
 
-    def _by_ties(self, weights: Weights) -> tuple[Weights, Weights]:
+    def by_ties(self, weights: Weights) -> tuple[Weights, Weights]:
+        """Return how much weight with and without the finding has each distinct probability.
+
+        Args:
+            weights: Shape (b, n).
+
+        Returns:
+            Both of shape (b, distinct probabilities), by falling probability.
+        """
         ordered = weights[:, self._order]  # (b, n)
         positive = ordered * self.truth[self._order]
         runs = np.add.reduceat(ordered, self._starts, axis=1)  # (b, distinct probabilities)
@@ -265,10 +275,10 @@ class Agreement:
         """Return both accuracies under each set of weights."""
         right = (self.truth == self.called).astype(np.float64)
         classes = [(self.truth == i).astype(np.float64) for i in range(len(self.findings))]
-        each = [_ratio(weights @ (right * mask), weights @ mask) for mask in classes]
+        each = [ratio(weights @ (right * mask), weights @ mask) for mask in classes]
         return {
             FigureName.BALANCED_ACCURACY: np.mean(each, axis=0),
-            FigureName.ACCURACY: _ratio(weights @ right, weights.sum(axis=1)),
+            FigureName.ACCURACY: ratio(weights @ right, weights.sum(axis=1)),
         }
 
 
@@ -294,4 +304,4 @@ class ProbabilityError:
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return the Brier score under each set of weights (Brier, Mon Weather Rev 1950;78:1-3)."""
         squared = np.square(self.probabilities - self.truth)
-        return {FigureName.BRIER: _ratio(weights @ squared, weights.sum(axis=1))}
+        return {FigureName.BRIER: ratio(weights @ squared, weights.sum(axis=1))}

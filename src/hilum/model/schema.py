@@ -4,9 +4,10 @@ Every member is a frozen pydantic model that refuses unknown keys, so a file fro
 is refused by name instead of being half understood.
 """
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from hilum.findings import Finding, Task
 
@@ -57,14 +58,35 @@ class Preprocessing(Document):
 class Calibration(Document):
     """Turns scores into probabilities: softmax(scale * score + bias), fitted on validation.
 
-    For two classes this is Platt scaling; for more, temperature scaling with a bias per class
-    (Alexandari et al., ICML 2020).
+    With a scale alone this is temperature scaling (Guo et al., ICML 2017). With biases it is Platt
+    scaling for two classes; for more, temperature scaling with a bias per class (Alexandari et al.,
+    ICML 2020). For two classes a rising curve may stand in their place, so that no method changes
+    the order of radiographs. Scale and bias are then the best ones without a curve, and heat maps
+    are drawn by them alone.
     """
 
-    method: Literal["none", "scale-and-bias"] = "none"
+    method: Literal["none", "temperature", "scale-and-bias", "beta", "isotonic"] = "none"
     scale: float = Field(default=1.0, gt=0.0)
     bias: tuple[float, ...]  # one per label
     radiographs: int = Field(default=0, ge=0)  # how many it was fitted on
+    # (a, b, c) of the log-odds c + a ln p - b ln(1 - p), where p is the softmax of the scores alone
+    # (Kull et al., AISTATS 2017); a is the slope where p is near 0, b where it is near 1.
+    beta: tuple[PositiveFloat, PositiveFloat, float] | None = None
+    # (log-odds that scale and bias give, calibrated log-odds), both rising; straight lines between.
+    knots: tuple[tuple[float, float], ...] = ()
+
+    @model_validator(mode="after")
+    def _has_its_curve(self) -> "Calibration":
+        curves = {"beta": self.beta is not None, "isotonic": bool(self.knots)}
+        for method, there in curves.items():
+            if there != (self.method == method):
+                raise ValueError(f"the method is {self.method}, which does not fit its curve")
+        if any(curves.values()) and len(self.bias) != 2:
+            raise ValueError(f"the method {self.method} is for two labels")
+        for before, after in pairwise(self.knots):
+            if before[0] >= after[0] or before[1] >= after[1]:
+                raise ValueError("the knots do not rise")
+        return self
 
 
 class Counts(Document):

@@ -15,9 +15,9 @@ from hilum.evaluation import (
     Predictions,
     build_evidence,
     choose_operating_point,
-    fit_calibration,
     parse_aim,
 )
+from hilum.evaluation.calibration_choice import choose_calibration
 from hilum.evaluation.evaluate import like_training
 from hilum.findings import Part
 from hilum.model import Classifier, ModelFile
@@ -66,7 +66,12 @@ def prove(
         if classifier.draws_maps:
             maps.append(outputs["maps"])
         progress(min(start + BATCH, len(pixels)), len(pixels))
-    calibration = fit_calibration(np.concatenate(scores).astype(np.float64), truth)
+    calibration, choice = choose_calibration(
+        np.concatenate(scores).astype(np.float64),
+        truth,
+        validation.cohort.patients,
+        seed=recipe.seed,
+    )
     calibrated = Classifier(replace(draft, calibration=calibration))
     probabilities = calibrated.probabilities(np.concatenate(scores))
     predictions = Predictions(
@@ -103,6 +108,7 @@ def prove(
             phantom=draft.provenance.phantom,
             left_out=draft.provenance.left_out[str(Part.VALIDATION)],
             like_training=like_training(classifier, validation.cohort),
+            calibration_choice=choice,
         ),
         seed=recipe.seed,
         other_points=points,
