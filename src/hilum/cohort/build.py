@@ -1,5 +1,6 @@
 """Building a cohort: every candidate is read once, measured, and given a patient and a part."""
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,16 +13,29 @@ import polars as pl
 from hilum._version import __version__
 from hilum.cohort.patients import NAME_PATTERNS, NamePattern, name_pattern, pseudonym
 from hilum.cohort.phantom import is_phantom_folder
-from hilum.cohort.sources import Candidate, candidates_from_csv, candidates_from_folders
-from hilum.cohort.table import COLUMNS, Cohort
+from hilum.cohort.sources import (
+    Candidate,
+    candidates_from_csv,
+    candidates_from_folders,
+    metadata_of,
+)
+from hilum.cohort.table import COLUMNS, METADATA, Cohort
 from hilum.errors import CohortError, RadiographError
 from hilum.files import printable
 from hilum.findings import Finding, Part
 from hilum.imaging import read, squash
+from hilum.imaging._dicom_header import open_dicom
 
 __all__ = ["BuildOptions", "build_cohort"]
 
 _HASH_SIDE = 64  # pixels; the perceptual hash works on 32 x 32, so this loses nothing
+# DICOM attributes (PS3.6) that say the metadata; the scanner is its maker and its model.
+_TAGS = {
+    "view": (0x00185101,),
+    "age": (0x00101010,),
+    "sex": (0x00100040,),
+    "scanner": (0x00080070, 0x00081090),
+}
 _THREADS = 4  # decoding releases the interpreter lock; more than the cores hides slow disks
 
 
@@ -140,6 +154,7 @@ def _measure(
         finding=str(finding),
         part=str(part),
         source=printable(candidate.source),
+        **{column: getattr(candidate, column) for column in METADATA},
     )
     if shown != candidate.path:
         row["unreadable"] = f"{shown} has a name that is no UTF-8; rename it"
@@ -160,7 +175,22 @@ def _measure(
         sha256=origin.sha256,
         phash=_perceptual_hash(squash(radiograph, _HASH_SIDE)),
     )
+    if origin.format == "DICOM":
+        for column, value in _of_header(root / candidate.path).items():
+            if row[column] is None:  # a table outranks the header, since a person made it
+                row[column] = value
     return row
+
+
+def _of_header(path: Path) -> dict[str, str | float | None]:
+    """Return the metadata that a readable DICOM file's header says; what it garbles is null."""
+    header = open_dicom(path.read_bytes()).header
+    found: dict[str, str | float | None] = {}
+    for column, tags in _TAGS.items():
+        with contextlib.suppress(ValueError):
+            texts = [header.text(tag) for tag in tags]
+            found[column] = metadata_of(column, " ".join(text for text in texts if text))
+    return found
 
 
 def _perceptual_hash(pixels: Any) -> str:

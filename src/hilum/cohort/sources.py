@@ -4,13 +4,17 @@ A candidate is a file with its finding and part; nothing is opened yet.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hilum.cohort.table import METADATA
 from hilum.errors import CohortError
+from hilum.files import printable
 from hilum.findings import Finding, Part
 
-__all__ = ["Candidate", "candidates_from_csv", "candidates_from_folders"]
+__all__ = ["Candidate", "candidates_from_csv", "candidates_from_folders", "metadata_of"]
 
 _PART_WORDS = {
     "train": Part.TRAIN,
@@ -34,6 +38,19 @@ _FINDING_WORDS = {
     "viral pneumonia": Finding.VIRAL,
     "pneumonia": Finding.PNEUMONIA,
 }
+_SEX_WORDS = {
+    "f": "female",
+    "female": "female",
+    "m": "male",
+    "male": "male",
+    "o": "other",
+    "other": "other",
+}
+_NOTHING = {"", "?", "-", "na", "n/a", "nan", "none", "null", "unknown", "not known"}
+# DICOM's age string: three digits with their unit (PS3.5, section 6.2, AS). Tables write plain years.
+_AGE = re.compile(r"(\d+(?:\.\d+)?)([dwmy]?)")
+_PER_YEAR = {"d": 365.25, "w": 365.25 / 7, "m": 12.0, "y": 1.0, "": 1.0}
+_OLDEST = 130.0  # years; a higher number is a slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,39 @@ class Candidate:
     part: Part | None  # None where nothing says
     patient: str | None  # None where nothing says yet
     source: str
+    view: str | None = None  # this and the next as in `hilum.cohort.table.METADATA`
+    age: float | None = None
+    sex: str | None = None
+    scanner: str | None = None
+
+
+def metadata_of(field: str, text: str | None) -> str | float | None:
+    """Read a cell of a metadata column, or a value of a DICOM header, as the cohort keeps it.
+
+    Args:
+        field: A key of `METADATA`.
+        text: As written; empty, "unknown" and the like mean nothing.
+
+    Returns:
+        The view in upper case, the age in years, the sex in one of three words, or the scanner.
+
+    Raises:
+        ValueError: If an age or a sex is none.
+    """
+    trimmed = " ".join(printable(text or "").split())
+    if trimmed.lower() in _NOTHING:
+        return None
+    if field == "age":
+        found = _AGE.fullmatch(trimmed.lower())
+        years = float(found[1]) / _PER_YEAR[found[2]] if found else None
+        if years is None or years > _OLDEST:
+            raise ValueError(f"'{trimmed}' is no age in years (write 61, or 061Y, 018M, 010D)")
+        return years
+    if field == "sex":
+        if trimmed.lower() not in _SEX_WORDS:
+            raise ValueError(f"'{trimmed}' is no sex (write F, M or O)")
+        return _SEX_WORDS[trimmed.lower()]
+    return trimmed.upper() if field == "view" else trimmed
 
 
 def _word(text: str) -> str:
@@ -129,8 +179,8 @@ def candidates_from_csv(
 
     Args:
         table_path: The CSV, UTF-8.
-        columns: Which column holds `path`, `finding`, `patient`, `part`, `source`; the first two
-            are needed, and each defaults to a column of its own name.
+        columns: Which column holds `path`, `finding`, `patient`, `part`, `source`, `view`, `age`,
+            `sex`, `scanner`; the first two are needed, and each defaults to a column of its own name.
         findings: What the cells of the finding column mean, beside the usual words.
 
     Raises:
@@ -144,7 +194,7 @@ def candidates_from_csv(
         raise CohortError(f"{table_path} cannot be read as CSV: {error}") from error
     if len(table.columns) == 1 and ";" in table.columns[0]:
         raise CohortError(f"{table_path} is separated by semicolons; save it with commas")
-    fields = ("path", "finding", "patient", "part", "source")
+    fields = ("path", "finding", "patient", "part", "source", *METADATA)
     if odd := set(columns) - set(fields):
         raise CohortError(f"--column knows {', '.join(fields)}, not {', '.join(sorted(odd))}")
     names = {field: columns.get(field, field) for field in fields}
@@ -174,6 +224,14 @@ def candidates_from_csv(
         part = _PART_WORDS.get(_word(part_text)) if part_text else None
         if part_text and part is None:
             raise CohortError(f"{table_path} line {number}: '{part_text}' is no part")
+        metadata: dict[str, Any] = {}
+        for field in METADATA:
+            try:
+                metadata[field] = metadata_of(field, row.get(names[field]))
+            except ValueError as error:
+                raise CohortError(
+                    f"{table_path} line {number}: {error}; mend the cell or leave it empty"
+                ) from error
         candidates.append(
             Candidate(
                 path=path,
@@ -181,6 +239,7 @@ def candidates_from_csv(
                 part=part,
                 patient=row.get(names["patient"]),
                 source=row.get(names["source"]) or table_path.stem,
+                **metadata,
             )
         )
     if not candidates:

@@ -20,7 +20,7 @@ from hilum.errors import CohortError
 from hilum.files import atomic_path
 from hilum.findings import Finding, Part, Task
 
-__all__ = ["COLUMNS", "Cohort", "load_cohort"]
+__all__ = ["COLUMNS", "METADATA", "Cohort", "load_cohort"]
 
 SCHEMA_VERSION = 1
 # SHA-256 of the file's own bytes, which stands in them; taken while it was all zeros.
@@ -28,6 +28,14 @@ _SEAL = "seal"
 _UNSEALED = "0" * 64
 _KEY = "hilum.cohort"
 
+# What a source may say of a radiograph beside its finding; null where it does not. No label and no
+# part hangs on these, so the digest leaves them out, and a file without them is a cohort all the same.
+METADATA: dict[str, Any] = {
+    "view": pl.String,  # upper case, such as PA, AP, LL
+    "age": pl.Float64,  # of the patient, in years, in [0, 130]
+    "sex": pl.String,  # female, male or other
+    "scanner": pl.String,  # maker and model
+}
 COLUMNS: dict[str, Any] = {
     "id": pl.String,  # unique; the path relative to the root
     "path": pl.String,  # relative to the root, with forward slashes
@@ -43,6 +51,7 @@ COLUMNS: dict[str, Any] = {
     "sha256": pl.String,  # of the file
     "phash": pl.String,  # perceptual hash, 16 hexadecimal digits
     "unreadable": pl.String,  # the reason, or null for a readable radiograph
+    **METADATA,
 }
 
 
@@ -189,7 +198,7 @@ def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
     try:
         _check_seal(path)
         about = json.loads(pl.read_parquet_metadata(path)[_KEY])
-        table = pl.read_parquet(path)
+        table = _with_metadata(pl.read_parquet(path))
         if about["schema"] != SCHEMA_VERSION or dict(table.schema) != COLUMNS:
             raise CohortError(f"{path} is a cohort of another version of hilum; build it again")
         cohort = Cohort(
@@ -204,6 +213,15 @@ def load_cohort(path: Path, *, root: Path | None = None) -> Cohort:
         raise CohortError(f"{path} is no cohort of hilum, or it is damaged") from error
     _check_values(path, table)
     return cohort
+
+
+def _with_metadata(table: pl.DataFrame) -> pl.DataFrame:
+    """Add the metadata columns that a file lacks, as null."""
+    return table.with_columns(
+        pl.lit(None, kind).alias(name)
+        for name, kind in METADATA.items()
+        if name not in table.columns
+    )
 
 
 def _place_of_seal(content: bytes) -> int:
