@@ -12,7 +12,6 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import norm
 
 from hilum._version import __version__
 from hilum.errors import EvaluationError
@@ -253,6 +252,8 @@ def _delong(
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     if variance <= 0:
         return 1.0 if areas[0] == areas[1] else None
+    from scipy.stats import norm
+
     return float(2 * norm.sf(abs(areas[1] - areas[0]) / sqrt(variance)))
 
 

@@ -7,7 +7,6 @@ With one radiograph for each patient the two are the same.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from hilum.errors import EvaluationError
 
@@ -30,6 +29,8 @@ def areas_and_covariance(
     Raises:
         EvaluationError: If fewer than two patients have the finding, or lack it.
     """
+    from scipy.stats import rankdata
+
     whose = np.unique(patients, return_inverse=True)[1]
     count = int(whose.max()) + 1 if len(whose) else 0
     sides = []
