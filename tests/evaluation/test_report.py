@@ -1,9 +1,14 @@
+import importlib.util
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import jsonschema
+import numpy as np
 import pytest
+from markupsafe import Markup
 
 from hilum.errors import EvaluationError
 from hilum.evaluation import (
@@ -19,6 +24,9 @@ from hilum.evaluation import (
     verdict,
     write_evidence,
 )
+from hilum.evaluation.gallery import Neighbour, least_certain, pictured
+from hilum.evaluation.terms import TERMS, with_contents, with_definitions
+from hilum.evaluation.uncertainty import abstention_curve
 from hilum.findings import RESEARCH_USE, Finding, Part, Task
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
@@ -101,6 +109,8 @@ def test_report_is_well_formed_for_every_task(task, simulate, context):
     assert tags.count("caption") == tags.count("table") > 4
     assert all(a.get("aria-label") for t, a in outline.tags if t == "svg")
     assert dict(outline.tags)["html"] == {"lang": "en"}
+    # Every definition is led to.
+    assert {i for i in ids if i.startswith("define-")} <= {t[1:] for t in targets if t}
 
 
 def test_hostile_ids_and_names_are_escaped(evidence):
@@ -220,3 +230,108 @@ def test_importing_evaluation_loads_nothing_heavy():
     code = f"import sys, hilum.evaluation; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_contents_lead_to_every_section_in_order(page):
+    contents, main = page.split("</nav>")
+    headings = re.findall(r'<h2 id="([^"]+)">', main)
+    assert len(headings) > 9
+    assert re.findall(r'<li><a href="#([^"]+)">', contents) == headings
+
+
+def test_sections_from_other_files_join_the_contents_and_the_definitions():
+    body = Markup(
+        '<h2 id="new">New &amp; <a href="#x">odd</a></h2> <a href="#define-gate">gate</a>'
+    )
+    page = with_contents(with_definitions(body))
+    assert '<li><a href="#new">New &amp; odd</a></li>' in page
+    assert '<li><a href="#definitions">Definitions</a></li>' in page
+    assert page.count('<dt id="define-') == 1
+    assert TERMS["gate"][0] in page
+
+
+def test_a_word_that_nobody_defines_is_no_link_to_nowhere():
+    with pytest.raises(KeyError, match="no definition of wibble"):
+        with_definitions(Markup('<a href="#define-wibble">wibble</a>'))
+    own = Markup('<a href="#define-wibble">w</a><dl><dt id="define-wibble">w</dt></dl>')
+    assert with_definitions(own) == own
+
+
+def test_the_least_certain_are_those_that_are_referred_first(simulate):
+    predictions = simulate(radiographs=200)
+    point = choose(predictions)
+    unsure = least_certain(predictions, point, count=100)
+    assert len(unsure) == 100
+    kept = np.setdiff1d(predictions.ids, [item.id for item in unsure], assume_unique=True)
+    right = (predictions.pneumonia >= point.threshold) == predictions.is_pneumonia
+    half = [
+        each
+        for each in abstention_curve(
+            predictions.pneumonia, predictions.is_pneumonia, point.threshold
+        )
+        if each.referred == 0.5
+    ]
+    assert half[0].accuracy == pytest.approx(right[np.isin(predictions.ids, kept)].mean())
+
+
+def test_the_least_certain_are_said_to_be_right_or_wrong(binary):
+    predictions = binary([0.4, 0.45, 0.55, 0.7, 0.99], [1, 0, 0, 1, 1])
+    items = least_certain(predictions, choose(predictions, "probability>=0.5"), count=4)
+    assert [(item.id, item.kind) for item in items] == [
+        ("r1", "cleared normal"),
+        ("r2", "false alarm"),
+        ("r0", "missed pneumonia"),
+        ("r3", "found pneumonia"),
+    ]
+
+
+def test_neighbours_are_shown_with_finding_and_distance(evidence):
+    near = Neighbour("near.png", Finding.VIRAL, 0.1234, "data:image/png;base64,BBBB")
+    item = GalleryItem("a.png", Finding.NORMAL, 0.9, neighbours=(near,))
+    page = render_report(evidence, [], [item])
+    assert "Least certain" in page
+    assert 'alt="Training radiograph near.png"' in page
+    assert '<span class="number">0.123</span>' in page
+    assert "Most confident mistakes" not in page
+    assert 'id="define-neighbours"' in page
+    assert 'id="define-neighbours"' not in render_report(
+        evidence, [item.__class__("a", Finding.NORMAL, 0.9)]
+    )
+
+
+def test_pictures_go_to_the_radiographs_they_are_of():
+    pixels = np.zeros((2, 16, 16), np.uint8)
+    pixels[1] = 255
+    items = [GalleryItem(name, Finding.NORMAL, 0.5) for name in ("b", "a", "b")]
+    shown = [item.thumbnail for item in pictured(items, np.array(["a", "b"]), pixels)]
+    assert shown[0] == shown[2] != shown[1]
+
+
+@pytest.fixture(scope="module")
+def published():
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("make_schema", root / "scripts/make_schema.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = script.TARGET.read_text(encoding="utf-8")
+    assert text == script.schema(), "run scripts/make_schema.py again"
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_evidence_keeps_to_the_published_schema(published, task, simulate, context, tmp_path):
+    predictions = simulate(task=task)
+    built = build_evidence(predictions, choose(predictions), context=context, seed=0, replicates=20)
+    metrics, _ = write_evidence(built, tmp_path)
+    jsonschema.Draft202012Validator.check_schema(published)
+    check = jsonschema.Draft202012Validator(published)
+    document = json.loads(metrics.read_text())
+    check.validate(document)
+    for wrong in (
+        {**document, "surprise": 1},
+        {**document, "schema_version": 2},
+        {**document, "prevalence": 1.5},
+        {**document, "figures": {"nonsense": document["figures"]["auc"]}},
+        {key: value for key, value in document.items() if key != "calibration"},
+    ):
+        assert not check.is_valid(wrong)

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from hilum._version import __version__
-from hilum.cli import cohort, compare, demo, evaluate, model, recipe, reproduce, screen, train, tune
+from hilum.cli import (
+    cohort,
+    compare,
+    demo,
+    evaluate,
+    explain,
+    model,
+    recipe,
+    reproduce,
+    screen,
+    train,
+    tune,
+)
 from hilum.cli.console import err
 from hilum.errors import HilumError
 from hilum.findings import RESEARCH_USE
@@ -36,6 +48,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("screen")(screen.screen)
+app.command("explain")(explain.explain)
 app.add_typer(model.app, name="model")
 
 

@@ -40,7 +40,7 @@ def compare(
     from hilum.cohort import load_cohort
     from hilum.evaluation.comparing import compare_classifiers, difference_in_words
     from hilum.evaluation.figures import FigureName
-    from hilum.evaluation.verdict import brief
+    from hilum.evaluation.wording import brief
     from hilum.files import check_new
     from hilum.model import load
 

@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hilum.cli.console import command_line, emit_json, note, progress, research_use
 from hilum.cli.train import print_figures
 from hilum.findings import Part
+
+if TYPE_CHECKING:
+    from hilum.cohort.table import Cohort
 
 __all__ = ["evaluate"]
 
@@ -28,6 +31,23 @@ def evaluate(
     operating_point: Annotated[
         str | None, typer.Option(help="Name of an operating point; the default one when not given.")
     ] = None,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COHORT[:PART]",
+            help="Hold it against another hospital's cohort; its test part when none is named. Repeatable.",
+        ),
+    ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Read a sample again under graded changes; a minute."),
+    ] = False,
+    neighbours: Annotated[
+        bool,
+        typer.Option(
+            "--neighbours", help="Show the nearest training radiographs beside each mistake."
+        ),
+    ] = False,
     root: Annotated[
         Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
     ] = None,
@@ -39,6 +59,7 @@ def evaluate(
     """Measure a classifier: figures with intervals over patients, plots, and a report."""
     from hilum.cohort import load_cohort
     from hilum.evaluation import evaluate_classifier
+    from hilum.evaluation.external import external_finding
     from hilum.files import check_new
     from hilum.model import load
 
@@ -47,19 +68,35 @@ def evaluate(
     name = re.sub(r"[^\w-]+", "_", loaded.name)
     folder = output or model.parent / f"evidence-{name}-{part}"
     check_new(folder / "metrics.json", force=force)
-    with progress("reading", quiet=as_json) as advance:
-        evidence = evaluate_classifier(
-            load(model),
-            loaded,
-            part,
-            folder,
-            operating_point=operating_point,
-            command=command_line(),
-            progress=advance,
-        )
+    evidence = evaluate_classifier(
+        load(model),
+        loaded,
+        part,
+        folder,
+        operating_point=operating_point,
+        external=[_external(text) for text in external or []],
+        robustness=robustness,
+        neighbours=neighbours,
+        command=command_line(),
+        stage=lambda name: progress(name, quiet=as_json),
+    )
     if as_json:
         emit_json(evidence.model_dump(mode="json"))
         return
     print_figures(evidence.model_dump(mode="json"))
+    for other in evidence.external:
+        note(external_finding(other))
+    if evidence.robustness:
+        note(evidence.robustness.in_words)
     note(f"{folder / 'report.html'}\n{folder / 'metrics.json'}\n{folder / 'predictions.csv'}")
     research_use()
+
+
+def _external(text: str) -> "tuple[Cohort, Part]":
+    """Read COHORT[:PART]."""
+    from hilum.cohort import load_cohort
+
+    path, _, name = text.rpartition(":")
+    if path and name in set(Part):
+        return load_cohort(Path(path)), Part(name)
+    return load_cohort(Path(text)), Part.TEST

@@ -1,5 +1,6 @@
 """Evidence: whether a classifier can be trusted, with an interval on every figure."""
 
+from hilum.evaluation.build import build_evidence
 from hilum.evaluation.calibration import (
     CalibrationTable,
     calibration_table,
@@ -7,7 +8,7 @@ from hilum.evaluation.calibration import (
     negative_log_likelihood,
 )
 from hilum.evaluation.evaluate import evaluate_classifier, predict
-from hilum.evaluation.evidence import Context, Evidence, PointFigures, build_evidence
+from hilum.evaluation.evidence import Context, Evidence, PointFigures
 from hilum.evaluation.figures import Figure, FigureName, Interval
 from hilum.evaluation.gallery import GalleryItem, confident_mistakes
 from hilum.evaluation.intervals import MINIMUM_PATIENTS, REPLICATES, assess, bootstrap
@@ -23,7 +24,8 @@ from hilum.evaluation.operating_points import (
 from hilum.evaluation.predictions import Predictions
 from hilum.evaluation.report import render_report, write_evidence
 from hilum.evaluation.subjects import Decision, Ranking
-from hilum.evaluation.verdict import caveats, figure_in_words, verdict
+from hilum.evaluation.verdict import caveats, verdict
+from hilum.evaluation.wording import figure_in_words
 
 __all__ = [
     "AIM_FORMS",

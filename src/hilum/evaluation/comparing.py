@@ -18,11 +18,13 @@ from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.comparison import Comparison, Difference, Reading, compare
 from hilum.evaluation.drawing import DASHES, GREY, SERIES, Plot, drawn_plot, unit_square
-from hilum.evaluation.evaluate import scores_of, thumbnail, unreadable
+from hilum.evaluation.evaluate import unreadable
 from hilum.evaluation.figures import FigureName
+from hilum.evaluation.gallery import embedded
 from hilum.evaluation.openings import record_opening
+from hilum.evaluation.reading import scores_of
 from hilum.evaluation.report import rendered
-from hilum.evaluation.verdict import figure_in_words
+from hilum.evaluation.wording import figure_in_words
 from hilum.files import atomic_path, ensure_folder, write_text
 from hilum.findings import Part, Task
 from hilum.model import Classifier
@@ -212,7 +214,7 @@ def _gallery(
         {
             "id": row["id"],
             "truth": row["finding"],
-            "thumbnail": thumbnail(pictures[row["id"]]),
+            "thumbnail": embedded(pictures[row["id"]]),
             "readings": [
                 (r.name, row[f"probability {r.name}"], row[f"called pneumonia {r.name}"])
                 for r in readings

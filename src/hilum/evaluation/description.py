@@ -18,7 +18,7 @@ from hilum._version import __version__
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.evaluation.drawing import DASHES, SERIES, Plot, drawn_plot
-from hilum.evaluation.evaluate import thumbnail
+from hilum.evaluation.gallery import embedded
 from hilum.evaluation.report import rendered
 from hilum.files import ensure_folder, write_text
 from hilum.findings import RESEARCH_USE, Finding, Part
@@ -198,12 +198,12 @@ def _pictures(
         # Stretched, for it is dark; the brightest place is named beside it.
         "deviation": _shown(deviation * (255 / max(deviation.max(), 1e-9))),
         "most": float(deviation.max()),
-        "examples": [(ids[row], thumbnail(pixels[row])) for row in chosen],
+        "examples": [(ids[row], embedded(pixels[row])) for row in chosen],
     }
 
 
 def _shown(grey: NDArray[np.float64]) -> str:
-    return thumbnail(grey.round().clip(0, 255).astype(np.uint8), side=SIZE)
+    return embedded(grey.round().clip(0, 255).astype(np.uint8), side=SIZE)
 
 
 def _grey_plot(description: Description) -> Plot:

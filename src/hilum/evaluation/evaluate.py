@@ -1,9 +1,7 @@
 """Evaluating a classifier: its predictions of one part of a cohort, and the evidence from them."""
 
-import base64
-import io
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +10,29 @@ from numpy.typing import NDArray
 from hilum.cohort.audit import near_hashes
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
-from hilum.evaluation.evidence import Context, Evidence, build_evidence
-from hilum.evaluation.gallery import confident_mistakes
+from hilum.evaluation.build import build_evidence
+from hilum.evaluation.calibration_choice import CalibrationChoice
+from hilum.evaluation.evidence import Context, Evidence
+from hilum.evaluation.external import ReadPart, external_evidence
+from hilum.evaluation.gallery import confident_mistakes, least_certain, pictured
+from hilum.evaluation.neighbours import learned_from, with_neighbours
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.reading import scores_of
 from hilum.evaluation.report import write_evidence
+from hilum.evaluation.robustness import measure_robustness
+from hilum.evaluation.robustness_plots import robustness_plots
+from hilum.evaluation.subgroups import subgroup_evidence
 from hilum.files import atomic_path, ensure_folder
 from hilum.findings import Part
 from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
-from hilum.model.network import BATCH
 
-__all__ = [
-    "evaluate_classifier",
-    "like_training",
-    "predict",
-    "scores_of",
-    "thumbnail",
-    "unreadable",
-]
+__all__ = ["External", "evaluate_classifier", "like_training", "predict", "unreadable"]
 
-_THUMBNAIL = 112  # pixels a side in the gallery of the report
+External = tuple[Cohort, Part]  # another hospital's radiographs
+# Given the name of a step, returns a context that is told how many of how many are done.
+Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 def predict(
@@ -70,29 +70,6 @@ def predict(
     return placed, predictions, pixels
 
 
-def scores_of(
-    classifier: Classifier,
-    pixels: NDArray[np.uint8],
-    progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float32]:
-    """Return the raw scores of radiographs, shape (n, labels), before calibration.
-
-    Args:
-        classifier: The classifier.
-        pixels: On its grid, shape (n, size, size), n >= 1.
-        progress: Called with how many of how many are read.
-    """
-    batches = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
-    scores: list[NDArray[np.float32]] = []
-    done = 0
-    for output in classifier.network.stream(batches, "scores"):
-        scores.append(output)
-        done += len(output)
-        if progress:
-            progress(done, len(pixels))
-    return np.concatenate(scores)
-
-
 def evaluate_classifier(
     classifier: Classifier,
     cohort: Cohort,
@@ -100,13 +77,16 @@ def evaluate_classifier(
     folder: Path,
     *,
     operating_point: str | None = None,
+    external: Sequence[External] = (),
+    robustness: bool = False,
+    neighbours: bool = False,
     command: str = "",
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    stage: Stage | None = None,
 ) -> Evidence:
     """Measure a classifier on one part and write `metrics.json`, `report.html`, `predictions.csv`.
 
-    Opening a test part is recorded in the ledger of this machine.
+    Opening a test part, an external one too, is recorded in the ledger of this machine.
 
     Args:
         classifier: The classifier.
@@ -114,20 +94,29 @@ def evaluate_classifier(
         part: Which part.
         folder: Where to write; made when it is not there.
         operating_point: Name of the one that the report speaks of; the default one when None.
+        external: Parts of other cohorts to hold it against, at the same operating point.
+        robustness: Read a sample again under graded changes, which takes most of the time.
+        neighbours: Show the nearest training radiographs beside those of the galleries; the cohort
+            must hold what the classifier learned from.
         command: As typed, for provenance.
         seed: Of the bootstrap.
-        progress: Called with how many of how many radiographs are read.
+        stage: Shows progress.
 
     Raises:
-        CohortError: If the part is empty or its files changed.
+        CohortError: If a part is empty or its files changed.
+        EvaluationError: If an external part is not another one, or no training radiograph is there.
         ModelError: If there is no operating point of that name.
         UsageError: If the folder cannot be written.
     """
+    if neighbours:
+        learned_from(classifier, cohort)  # refuses before any work
+    stage = stage or (lambda _: nullcontext(lambda _done, _total: None))
     file = classifier.file
     point = file.operating_point(operating_point)
     chosen = cohort.part(part)
     ensure_folder(folder)  # known to work before the work starts
-    placed, predictions, pixels = predict(classifier, chosen, progress)
+    with stage("reading") as progress:
+        placed, predictions, pixels = predict(classifier, chosen, progress)
     openings = record_opening(cohort, file.sha256) if part is Part.TEST else None
     evidence = build_evidence(
         predictions,
@@ -145,18 +134,75 @@ def evaluate_classifier(
             gate_refuses=_refused_by_gate(classifier, placed, pixels),
             like_training=like_training(classifier, placed),
             test_openings=openings,
+            calibration_choice=_calibration_choice(classifier),
         ),
         seed=seed,
         other_points=file.operating_points,
     )
-    rows = {str(name): row for row, name in enumerate(predictions.ids)}
-    gallery = [
-        replace(item, thumbnail=thumbnail(pixels[rows[item.id]]))
-        for item in confident_mistakes(predictions, point)
+    read = ReadPart(cohort.name, part, placed, predictions, pixels)
+    elsewhere = []
+    for other, other_part in external:
+        with stage(f"reading {other.name}") as progress:
+            opened = record_opening(other, file.sha256) if other_part is Part.TEST else None
+            elsewhere.append(
+                external_evidence(
+                    classifier,
+                    read,
+                    other,
+                    other_part,
+                    point,
+                    seed=seed,
+                    test_openings=opened,
+                    progress=progress,
+                )
+            )
+    robust = None
+    if robustness:
+        with stage("changing and reading again") as progress:
+            robust = measure_robustness(
+                classifier,
+                pixels,
+                predictions.is_pneumonia,
+                predictions.patients,
+                point,
+                seed=seed,
+                progress=progress,
+            )
+    evidence = evidence.model_copy(
+        update={
+            "subgroups": subgroup_evidence(predictions, placed, point, seed=seed),
+            "external": tuple(elsewhere),
+            "robustness": robust,
+        }
+    )
+    galleries = [
+        pictured(items, predictions.ids, pixels)
+        for items in (confident_mistakes(predictions, point), least_certain(predictions, point))
     ]
-    write_evidence(evidence, folder, gallery)
+    if neighbours:
+        with stage("reading what it learned from") as progress:
+            galleries = [
+                with_neighbours(
+                    items, classifier, cohort, predictions.ids, pixels, progress=progress
+                )
+                for items in galleries
+            ]
+    mistakes, unsure = galleries
+    write_evidence(
+        evidence,
+        folder,
+        mistakes,
+        unsure,
+        robustness_plots=robustness_plots(robust) if robust else (),
+    )
     _write_predictions(folder / "predictions.csv", predictions)
     return evidence
+
+
+def _calibration_choice(classifier: Classifier) -> CalibrationChoice | None:
+    """Return how the calibration was chosen, which the evidence in the file tells."""
+    told = classifier.file.evidence.get("calibration_choice")
+    return CalibrationChoice.model_validate(told) if told else None
 
 
 def unreadable(cohort: Cohort, part: Part) -> int:
@@ -202,13 +248,3 @@ def _write_predictions(path: Path, predictions: Predictions) -> None:
     )
     with atomic_path(path) as temporary:
         table.write_csv(temporary)
-
-
-def thumbnail(pixels: NDArray[np.uint8], side: int = _THUMBNAIL) -> str:
-    """Return a small PNG of a picture as a data URI, so that the report needs no other file."""
-    from PIL import Image
-
-    picture = Image.fromarray(np.asarray(pixels)).resize((side, side), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -7,7 +7,7 @@ import numpy as np
 from hilum.evaluation.drawing import BLUE, GREY, ORANGE, Plot, drawn_plot, unit_square
 from hilum.evaluation.evidence import Evidence
 from hilum.evaluation.figures import FigureName
-from hilum.evaluation.verdict import figure_in_words
+from hilum.evaluation.wording import figure_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hilum.evaluation.evidence import Evidence
-from hilum.evaluation.figures import DEFINITIONS, Figure
+from hilum.evaluation.figures import Figure
 from hilum.evaluation.gallery import GalleryItem
 from hilum.evaluation.plots import plots
-from hilum.evaluation.verdict import caveats, percent, verdict
+from hilum.evaluation.terms import with_contents, with_definitions
+from hilum.evaluation.verdict import caveats, verdict
+from hilum.evaluation.wording import percent
 from hilum.files import write_text
 
 __all__ = ["METRICS_FILE", "REPORT_FILE", "render_report", "rendered", "write_evidence"]
@@ -40,7 +42,7 @@ def rendered(template: str, **values: Any) -> str:
     """Return a page of this room as HTML.
 
     Everything is inside: no script, no font, no image from elsewhere. Text from outside, such as the
-    ids of radiographs, is escaped.
+    ids of radiographs, is escaped. The frame, `page.html.j2`, adds contents and definitions.
 
     Args:
         template: Name of its Jinja file.
@@ -62,14 +64,28 @@ def rendered(template: str, **values: Any) -> str:
         interval=_interval,
         method=_method,
         percent=percent,
+        with_contents=with_contents,
+        with_definitions=with_definitions,
         # Only for SVG that hilum.evaluation.drawing drew; it escapes what it is given.
         drawn=Markup,
     )
     return environment.get_template(template).render(**values)
 
 
-def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> str:
-    """Return the report as HTML, drawn from the evidence and the gallery alone."""
+def render_report(
+    evidence: Evidence,
+    gallery: Sequence[GalleryItem] = (),
+    unsure: Sequence[GalleryItem] = (),
+    **sections: Any,
+) -> str:
+    """Return the report as HTML, drawn from the evidence and the gallery alone.
+
+    Args:
+        evidence: What to show.
+        gallery: The mistakes to list.
+        unsure: The least certain radiographs to list.
+        sections: What the sections in files of their own ask for beside the evidence.
+    """
     return rendered(
         "report.html.j2",
         evidence=evidence,
@@ -77,13 +93,18 @@ def render_report(evidence: Evidence, gallery: Sequence[GalleryItem] = ()) -> st
         caveats=caveats(evidence),
         points=(evidence.operating_point, *evidence.other_operating_points),
         plots=plots(evidence),
-        definitions=DEFINITIONS,
         gallery=tuple(gallery),
+        unsure=tuple(unsure),
+        **sections,
     )
 
 
 def write_evidence(
-    evidence: Evidence, folder: Path, gallery: Sequence[GalleryItem] = ()
+    evidence: Evidence,
+    folder: Path,
+    gallery: Sequence[GalleryItem] = (),
+    unsure: Sequence[GalleryItem] = (),
+    **sections: Any,
 ) -> tuple[Path, Path]:
     """Write `metrics.json` and `report.html`, each whole or not at all.
 
@@ -91,6 +112,8 @@ def write_evidence(
         evidence: What to write.
         folder: Made where it is missing; files of these names are replaced.
         gallery: The mistakes to list, such as from `confident_mistakes`.
+        unsure: Those to list as least certain, such as from `least_certain`.
+        sections: As in `render_report`.
 
     Returns:
         Both paths.
@@ -98,7 +121,8 @@ def write_evidence(
     Raises:
         UsageError: If the folder cannot be written.
     """
-    page = render_report(evidence, gallery)  # before the first file, so that a failure leaves none
+    # Before the first file, so that a failure leaves none.
+    page = render_report(evidence, gallery, unsure, **sections)
     metrics, report = folder / METRICS_FILE, folder / REPORT_FILE
     write_text(metrics, evidence.model_dump_json(indent=2) + "\n")
     write_text(report, page)

@@ -2,12 +2,15 @@
 
 from hilum.errors import EvaluationError
 from hilum.evaluation.evidence import Evidence, PointFigures
+from hilum.evaluation.external import external_finding
 from hilum.evaluation.figures import Figure, FigureName
 from hilum.evaluation.intervals import MINIMUM_PATIENTS
 from hilum.evaluation.operating_points import parse_aim
+from hilum.evaluation.subgroups import subgroup_findings
+from hilum.evaluation.wording import figure_in_words, percent
 from hilum.findings import Part
 
-__all__ = ["brief", "caveats", "figure_in_words", "percent", "point_in_words", "verdict"]
+__all__ = ["caveats", "point_in_words", "verdict"]
 
 # At least 100 with and 100 without the finding for a sound external validation
 # (Collins et al., Stat Med 2016;35:214-226).
@@ -20,30 +23,6 @@ _NOTABLE_MISCALIBRATION = 0.05
 # Share of radiographs that look like some training radiograph by chance alone: between the
 # validation and the train part of the Guangzhou set it is 0.8 %.
 ALIKE_BY_CHANCE = 0.05
-
-
-def figure_in_words(figure: Figure) -> str:
-    """Say a figure with its interval, such as "0.974, 95 % interval 0.953 to 0.988"."""
-    if figure.value is None:
-        return f"undefined: {figure.reason}"
-    if figure.interval is None:
-        return f"{figure.value:.3f}, no interval: {figure.no_interval}"
-    low, high = figure.interval.lower, figure.interval.upper
-    return f"{figure.value:.3f}, 95 % interval {low:.3f} to {high:.3f}"
-
-
-def brief(figure: Figure) -> str:
-    """Say a figure shortly, such as "0.974 (0.953 to 0.988)"."""
-    if figure.value is None:
-        return "undefined"
-    if figure.interval is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.interval.lower:.3f} to {figure.interval.upper:.3f})"
-
-
-def percent(fraction: float) -> str:
-    """Say a fraction in per cent, such as "62.5 %"."""
-    return f"{100 * fraction:.1f} %"
 
 
 def point_in_words(measured: PointFigures) -> str:
@@ -86,6 +65,8 @@ def caveats(evidence: Evidence) -> tuple[str, ...]:
             _about_the_aim(evidence),
             _about_size(evidence),
             _about_probabilities(evidence),
+            [external_finding(each) for each in evidence.external],
+            subgroup_findings(evidence.subgroups),
         )
         for text in group
     )

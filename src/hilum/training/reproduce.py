@@ -223,18 +223,17 @@ class _Bench:
         except (OSError, ValueError):
             pass  # none yet, or one cut short
         self._opened += part is Part.TEST
-        with self._shown(name)(f"measure {part}") as progress:
-            return Measured.of(
-                evaluate_classifier(
-                    classifier,
-                    self._cohort,
-                    part,
-                    place,
-                    command=self._command,
-                    seed=_SEED,
-                    progress=progress,
-                )
+        return Measured.of(
+            evaluate_classifier(
+                classifier,
+                self._cohort,
+                part,
+                place,
+                command=self._command,
+                seed=_SEED,
+                stage=lambda _: self._shown(name)(f"measure {part}"),
             )
+        )
 
     def _timings(
         self, name: str, classifier: Classifier, folder: Path, seconds: float | None
