@@ -35,7 +35,7 @@ COMMANDS = [
     ("cohort", "audit"), ("cohort", "describe"), ("cohort", "fetch"), ("cohort", "phantom"), ("train",), ("evaluate",),
     ("screen",), ("model",), ("model", "show"), ("model", "verify"), ("recipe",),
     ("recipe", "list"), ("recipe", "show"), ("recipe", "new"), ("recipe", "sheet"), ("tune",),
-    ("reproduce",), ("compare",),
+    ("reproduce",), ("compare",), ("explain",),
 ]  # fmt: skip
 
 
