@@ -144,3 +144,26 @@ def test_what_is_asked_wrongly_is_said_before_anything_is_written(
 def test_a_run_needs_something_to_do_and_somewhere_to_put_it(hilum, binary_path, tmp_path):
     assert "name one with -o" in hilum("explain", binary_path, "--filters")[2]
     assert "nothing to explain" in hilum("explain", binary_path, "-o", tmp_path / "out")[2]
+
+
+def test_a_trial_says_what_held(hilum, binary_path, phantom_folder, tmp_path):
+    status, printed, _ = hilum(
+        "explain", binary_path, "--trial", phantom_folder, "--number", 24, "--draws", 1,
+        "-o", tmp_path,
+    )  # fmt: skip
+    assert status == 0
+    assert "pointing" in printed
+    [trial] = json.loads((tmp_path / "trial.json").read_text())["trials"]
+    assert trial["method"] == "class-activation-map"
+    assert trial["radiographs"] == 24
+    assert trial["placement"] is not None
+    assert "random_labels" in trial["missing"]
+
+
+def test_a_trial_refuses_a_folder_without_phantoms(hilum, binary_path, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, _, errors = hilum(
+        "explain", binary_path, "--trial", tmp_path / "empty", "-o", tmp_path / "out"
+    )
+    assert status == 2
+    assert errors.startswith("error: ")

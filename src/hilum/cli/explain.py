@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hilum.cli.console import command_line, emit_json, note, progress, research_use, table
+from hilum.cli.explain_trial import try_methods
 
 if TYPE_CHECKING:
     from hilum.explanation.documents import Explanation
@@ -57,7 +58,25 @@ def explain(
     layers: Annotated[
         bool, typer.Option("--layers", help="List the layers that have maps, and end.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of what rise and smoothgrad draw.")] = 0,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COHORT[:PART]|PHANTOMS",
+            help="Do the methods hold? Try them on radiographs of a cohort (its validation part when "
+            "none is named) or on a folder of phantoms; writes trial.json.",
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="Of radiographs in a trial.")] = 100,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Of random weights in a trial; 0 leaves that check out.")
+    ] = 2,
+    shuffled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="MODEL", help="For a trial: a classifier that learned from shuffled labels."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 0,
     masks: Annotated[int, typer.Option(min=1, max=100_000, help="How many rise draws.")] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -78,13 +97,18 @@ def explain(
         return
     if output is None:
         raise UsageError("explain needs a folder to write to; name one with -o")
-    if not inputs and not filters:
-        raise UsageError("nothing to explain: name radiographs, or ask for --filters or --layers")
+    if not inputs and not filters and trial is None:
+        raise UsageError(
+            "nothing to explain: name radiographs, or ask for --filters, --layers or --trial"
+        )
+    if trial is not None and (inputs or filters):
+        raise UsageError("--trial draws its own radiographs; leave files and --filters out")
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not force:
         raise UsageError(f"{output} is not empty; choose another folder or add --force")
     classifier = load(model)
-    if not inputs:
-        asked: tuple[str, ...] = ()
+    asked: tuple[str, ...]
+    if not inputs and trial is None:
+        asked = ()
     elif method and _ALL in method:
         asked = tuple(
             name for name in METHODS if classifier.draws_maps or name != "class-activation-map"
@@ -92,6 +116,20 @@ def explain(
     else:
         default = "class-activation-map" if classifier.draws_maps else "occlusion"
         asked = tuple(dict.fromkeys(method or [default]))
+    if trial is not None:
+        try_methods(
+            model,
+            trial,
+            list(asked),
+            output,
+            shuffled=shuffled or [],
+            number=number,
+            draws=draws,
+            seed=seed,
+            command=command_line(),
+            as_json=as_json,
+        )
+        return
     request = Request(
         methods=asked,
         finding=finding,
