@@ -2,9 +2,14 @@
 
 import numpy as np
 import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from hilum.cohort.audit import audit_cohort
+from hilum.cohort.audit import audit_cohort, exact_limits, near_hash_pairs
 from hilum.cohort.split import split_parts
+from hilum.evaluation.intervals import clopper_pearson
 from tests.cohort.test_split import many
 
 
@@ -111,3 +116,36 @@ def test_one_file_under_two_patients_is_worth_a_look():
     rows = sound_cohort().table.filter(pl.col("part") == "train")["id"][:2].to_list()
     line = by_check(planted(sha256=two_of("sha256", "same", rows)))["one file, two patients"]
     assert (line.found, line.serious) == (2, False)
+
+
+def test_a_small_part_says_what_interval_a_result_would_have():
+    """Three normal patients of validation: all right would still start at 0.29."""
+    cohort = sound_cohort()
+    few = cohort.table.filter(pl.col("finding") == "normal")["patient"].unique().sort()[:3]
+    keep = pl.when(pl.col("patient").is_in(few.to_list())).then(pl.lit("validation"))
+    line = by_check(planted(part=keep.otherwise(pl.lit("train"))))["size of validation"]
+    assert "the finding that is missing" in line.text  # no patient with pneumonia is there
+    both = cohort.table.filter(pl.col("finding") != "normal")["patient"].unique().sort()[:50]
+    people = [*few.to_list(), *both.to_list()]
+    keep = pl.when(pl.col("patient").is_in(people)).then(pl.lit("validation"))
+    line = by_check(planted(part=keep.otherwise(pl.lit("train"))))["size of validation"]
+    assert "an interval from 0.29" in line.text
+    assert line.found == 3
+
+
+@given(trials=st.integers(1, 400), share=st.floats(0, 1))
+def test_exact_limits_are_those_of_the_figures_and_of_scipy(trials, share):
+    successes = round(share * trials)
+    limits = exact_limits(successes, trials)
+    interval = clopper_pearson(successes, trials)
+    assert limits == pytest.approx((interval.lower, interval.upper))
+    assert limits == pytest.approx(tuple(binomtest(successes, trials).proportion_ci()), abs=1e-9)
+
+
+def test_pairs_of_near_hashes_are_those_of_a_plain_count(rng):
+    hashes = rng.integers(0, 2**63, 700, dtype=np.uint64)
+    hashes[600] = hashes[3] ^ np.uint64(5)
+    hashes[650] = hashes[3] ^ np.uint64(7)
+    hashes[300] = hashes[299]
+    pairs = {tuple(pair) for pair in near_hash_pairs(hashes).tolist()}
+    assert pairs == {(3, 600), (600, 650), (299, 300)}

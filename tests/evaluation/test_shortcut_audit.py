@@ -9,7 +9,7 @@ from PIL import Image
 
 from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.split import split_parts
-from hilum.evaluation.shortcut_audit import ALL, FRAME, WHOLE, audit_shortcuts
+from hilum.evaluation.shortcut_audit import ALL, CORNERS, FRAME, MEASURES, WHOLE, audit_shortcuts
 from hilum.findings import Part
 
 
@@ -36,7 +36,7 @@ def test_a_planted_border_is_found_with_its_name(planted, phantom_cohort):
     clean, found = audit_shortcuts(phantom_cohort), audit_shortcuts(planted)
     assert areas(found)["left border"] > 0.95
     assert areas(clean)["left border"] < 0.8
-    for name in (ALL, FRAME, WHOLE):
+    for name in (ALL, CORNERS, FRAME, WHOLE):
         assert areas(found)[name] > 0.9
     assert areas(found)["top border"] < 0.8
     values = [each.train.value for each in found.telltales]
@@ -59,6 +59,18 @@ def test_a_part_that_was_taken_otherwise_is_told_apart(planted, phantom_cohort):
     # A picture without detail is a small file.
     drivers = ("file size", "bytes per pixel", "fine detail", "coarse detail")
     assert any(f"farthest apart: {name}" in lines["train against test"].text for name in drivers)
+
+
+def test_a_shift_names_every_measure(planted):
+    shift = next(e for e in audit_shortcuts(planted).shifts if e.parts == ("train", "test"))
+    assert {each.name for each in shift.measures} == set(MEASURES)
+    apart = [abs(each.distance or 0) for each in shift.measures]
+    assert apart == sorted(apart, reverse=True)
+    assert (shift.driver, shift.distance) == (shift.measures[0].name, apart[0])
+    quality = next(each for each in shift.measures if each.name == "JPEG quality")
+    assert quality.means == (None, None)  # phantoms are PNG
+    noise = next(each for each in shift.measures if each.name == "noise")
+    assert noise.distance < -0.5  # the test part is blurred
 
 
 def test_a_cohort_too_small_to_learn_from_is_left_alone(phantom_cohort):

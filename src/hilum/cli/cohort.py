@@ -1,19 +1,17 @@
 """`hilum cohort`: build, split, audit, show, fetch, and draw phantoms."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from hilum.cli.audit import print_audit
 from hilum.cli.console import command_line, emit_json, note, out, progress, research_use, table
 from hilum.errors import CohortError, UsageError
 from hilum.files import check_new, ensure_folder
 from hilum.findings import Finding, Part
 
-if TYPE_CHECKING:
-    from hilum.evaluation.shortcut_audit import ShortcutAudit
-
-__all__ = ["app"]
+__all__ = ["app", "print_audit"]
 
 app = typer.Typer(
     help="Labelled radiographs: build, split, audit, fetch.",
@@ -79,7 +77,9 @@ def build(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Which CSV column is path, finding, patient, part or source."),
+        typer.Option(
+            help="Which CSV column is path, finding, patient, part, source, view, age, sex or scanner."
+        ),
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Folder that a CSV's paths are relative to.")
@@ -245,86 +245,37 @@ def describe(
 @app.command()
 def audit(
     cohort_file: CohortFile,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="COHORT", help="Another cohort: how far its radiographs differ."),
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out shortcuts and shift, which need every pixel.")
+        bool, typer.Option("--quick", help="Look at the table alone, not at the pictures.")
     ] = False,
     root: Annotated[
         Path | None, typer.Option(help="Where the cohort's files lie now, if they moved.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Hunt leaks, copies, conflicts, small parts, shortcuts and shift; status 1 when serious."""
+    """Hunt leaks, copies, wrong findings, odd pictures, shortcuts and shift; status 1 when serious."""
+    from hilum.cli.audit import print_found, run_audit
     from hilum.cohort import load_cohort
-    from hilum.cohort.audit import audit_cohort
 
+    if quick and against:
+        raise UsageError("--quick looks at no picture, so it goes without --against")
     cohort = load_cohort(cohort_file, root=root)
-    lines = audit_cohort(cohort)
-    shortcuts, gone = None, None
-    if not quick:
-        from hilum.evaluation.shortcut_audit import audit_shortcuts
-
-        try:
-            with progress("measuring", quiet=as_json) as advance:
-                shortcuts = audit_shortcuts(cohort, advance)
-        except CohortError as error:
-            gone = error  # what the table alone tells is shown before this ends the command
-        lines += shortcuts.lines() if shortcuts else []
-    serious = any(line.serious for line in lines)
+    other = load_cohort(against) if against else None
+    found = run_audit(cohort, other, quick=quick, quiet=as_json)
     if as_json:
-        found = {"shortcuts": shortcuts.model_dump(mode="json")} if shortcuts else {}
-        emit_json({"serious": serious, "lines": [_line(line) for line in lines], **found})
+        emit_json(found.document())
     else:
-        print_audit(lines)
-        if shortcuts:
-            _print_telltales(shortcuts)
-        elif not quick and not gone:
-            note("too few patients in the train part to look for shortcuts")
-    if gone:
+        print_found(found)
+    for error in found.gone:
         raise CohortError(
-            f"shortcuts were not looked for: {gone} (--quick leaves them out)"
-        ) from gone
-    if serious:
+            f"pictures were not looked at: {error} (--quick leaves them out)"
+        ) from error
+    if found.serious:
         raise typer.Exit(1)
-
-
-def _print_telltales(shortcuts: "ShortcutAudit") -> None:
-    from hilum.evaluation.verdict import brief
-
-    table(
-        "what tells pneumonia from normal with little or no anatomy: AUC",
-        ["measure", "train, cross-validated", "validation"],
-        [
-            (
-                each.name,
-                brief(each.train),
-                "" if each.validation is None else f"{each.validation:.3f}",
-            )
-            for each in shortcuts.telltales
-        ],
-    )
-
-
-def _line(line: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(line)  # type: ignore[call-overload,no-any-return]
-
-
-def print_audit(lines: list) -> None:  # type: ignore[type-arg]
-    """Print audit lines for people."""
-    table(
-        "audit",
-        ["", "check", "found", "what to do"],
-        [
-            (
-                "SERIOUS" if line.serious else "look" if line.found else "ok",
-                line.check,
-                line.text + (f": {', '.join(line.examples)}" if line.examples else ""),
-                line.remedy if line.found else "",
-            )
-            for line in lines
-        ],
-    )
 
 
 @app.command()

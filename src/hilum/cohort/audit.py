@@ -1,7 +1,8 @@
 """The audit: what is wrong with a cohort before anything is learned from it.
 
-It hunts leaks (a patient or the same picture on both sides of a split), the same picture with two
-labels, unreadable files, and parts too small to support a claim.
+It hunts leaks (a patient or the same file on both sides of a split), the same file with two findings,
+unreadable files, and parts too small to support a claim, all from the table alone. What needs the
+pictures is in `hilum.evaluation`: `picture_audit`, `label_audit` and `shortcut_audit`.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from hilum.cohort.table import Cohort
 from hilum.findings import Finding
 
-__all__ = ["AuditLine", "audit_cohort", "near_hashes"]
+__all__ = ["AuditLine", "audit_cohort", "exact_limits", "near_hash_pairs", "near_hashes"]
 
-# With n patients and no error seen, the 95 % upper bound of the error rate is about 3 / n (the rule
-# of three; Hanley and Lippman-Hand, JAMA 1983); below 30 even a perfect result allows 10 % errors.
+# With n patients and no error seen, the 95 % interval of the error rate ends at about 3.7 / n (Hanley
+# and Lippman-Hand, JAMA 1983); below 30 even a perfect result allows more than 11 % errors.
 SMALLEST_CLASS = 30
 # Copies at another size or quality mostly differ in 0 to 2 bits (at most 6 of 64 were seen); at 4
 # and more, frontal chest radiographs of different patients are alike by chance.
@@ -138,6 +139,24 @@ def near_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArr
     return near
 
 
+def near_hash_pairs(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the pairs that differ in at most `NEAR_BITS` bits, the smaller row first.
+
+    Args:
+        hashes: Perceptual hashes, shape (n,).
+
+    Returns:
+        Rows, shape (m, 2).
+    """
+    found = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(hashes), _HASHES_AT_ONCE):
+        block = hashes[start : start + _HASHES_AT_ONCE, None]
+        pairs = np.argwhere(np.bitwise_count(block ^ hashes[None]) <= NEAR_BITS)
+        pairs[:, 0] += start
+        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    return np.concatenate(found)
+
+
 def _same_file_two_patients(table: pl.DataFrame) -> AuditLine:
     rows = _across(table, "sha256", "patient")
     return AuditLine(
@@ -181,16 +200,45 @@ def _small_classes(table: pl.DataFrame) -> list[AuditLine]:
     for part in sorted(counts["part"].unique()):
         here = dict(counts.filter(pl.col("part") == part).select("normal", "patients").iter_rows())
         smallest = min(here.get(True, 0), here.get(False, 0))
-        share = 3 / smallest if smallest else 1.0
-        bound = f"up to {share:.1%} errors" if share < 1 else "any number of errors"
         lines.append(
             AuditLine(
                 f"size of {part}",
                 serious=False,
                 found=int(smallest < SMALLEST_CLASS) * smallest or int(smallest == 0),
                 text=f"{part} has {here.get(True, 0)} normal patients and {here.get(False, 0)} with "
-                f"pneumonia; a perfect result on the smaller would still allow {bound}",
+                f"pneumonia; {_what_it_carries(smallest)}",
                 remedy="make the part larger" if smallest < SMALLEST_CLASS else "",
             )
         )
     return lines
+
+
+def _what_it_carries(patients: int) -> str:
+    """Say what results on so many patients would be worth."""
+    if not patients:
+        return "nothing can be said of errors on the finding that is missing"
+    right = round(0.9 * patients)
+    low, high = exact_limits(right, patients)
+    return (
+        f"on the smaller even a perfect result would have an interval from "
+        f"{exact_limits(patients, patients)[0]:.3f}, so errors up to "
+        f"{1 - exact_limits(patients, patients)[0]:.1%} could hide, and {right} of {patients} right "
+        f"({right / patients:.2f}) one of {low:.2f} to {high:.2f}"
+    )
+
+
+def exact_limits(successes: int, trials: int) -> tuple[float, float]:
+    """Return the exact 95 % binomial interval (Clopper and Pearson, Biometrika 1934;26:404-413).
+
+    `hilum.evaluation.intervals` has the same for figures; rooms below may not ask it.
+
+    Args:
+        successes: In [0, trials].
+        trials: Independent ones, at least 1; patients, not radiographs.
+    """
+    from scipy.special import betaincinv
+
+    failures = trials - successes
+    lower = float(betaincinv(successes, failures + 1, 0.025)) if successes else 0.0
+    upper = float(betaincinv(successes + 1, failures, 0.975)) if failures else 1.0
+    return lower, upper

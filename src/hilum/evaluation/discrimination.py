@@ -72,8 +72,8 @@ class Discrimination:
 
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return each figure under each set of weights; NaN where undefined."""
-        positive, negative = self.ranking.by_ties(weights)
-        found, alarms = positive.cumsum(axis=1), negative.cumsum(axis=1)
+        found, alarms = self.ranking.running(weights)
+        positive, negative = (np.diff(each, prepend=0.0, axis=1) for each in (found, alarms))
         positives, negatives = found[:, -1], alarms[:, -1]
         both = (positives > 0) & (negatives > 0)
         has, lacks = int(self.ranking.truth.sum()), int((~self.ranking.truth).sum())

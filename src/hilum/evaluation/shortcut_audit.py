@@ -8,35 +8,56 @@ of pure noise lies below 0.5, and its interval knows nothing of fitting anew.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hilum.cohort.audit import AuditLine
 from hilum.cohort.nuisance import NUISANCES, nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
+from hilum.evaluation.acquisition import (
+    THUMBNAIL,
+    TRACES,
+    MeasureShift,
+    coarse,
+    corners,
+    frame,
+    measure_shifts,
+    traces,
+)
 from hilum.evaluation.figures import Figure, FigureName
-from hilum.evaluation.intervals import assess
+from hilum.evaluation.intervals import REPLICATES, assess
 from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
 from hilum.evaluation.subjects import Ranking
-from hilum.evaluation.verdict import brief
+from hilum.evaluation.wording import brief
 from hilum.findings import Part
 from hilum.model.schema import Document
 
-__all__ = ["PartShift", "ShortcutAudit", "Telltale", "audit_shortcuts"]
+__all__ = [
+    "APART",
+    "MEASURES",
+    "SIZE",
+    "PartShift",
+    "ShortcutAudit",
+    "Telltale",
+    "acquisition_of",
+    "audit_shortcuts",
+    "told_apart",
+]
 
 SIZE = 224  # grid on which nuisances are measured
-THUMBNAIL = 16
 # From here on a picture's acquisition tells so much that a classifier can live on it.
 STRONG = 0.7
 # Parts that can be told apart this well are not drawn from the same place.
 APART = 0.6
-_MEASURES = ("file size", "rows", "columns", "aspect ratio", "bytes per pixel", *NUISANCES)
+MEASURES = ("file size", "rows", "columns", "aspect ratio", "bytes per pixel", *NUISANCES, *TRACES)
 ALL = "all measures together"
+CORNERS = f"corners of a {THUMBNAIL} x {THUMBNAIL} thumbnail"
 FRAME = f"frame of a {THUMBNAIL} x {THUMBNAIL} thumbnail"
 WHOLE = f"{THUMBNAIL} x {THUMBNAIL} thumbnail (coarse anatomy)"
 
@@ -56,6 +77,7 @@ class PartShift(Document):
     area: Figure  # AUC, cross-validated over patients; 0.5 is no difference
     driver: str  # the measure whose means lie farthest apart
     distance: float  # of these means, in standard deviations
+    measures: tuple[MeasureShift, ...]  # all of them, the farthest apart first
 
 
 class ShortcutAudit(Document):
@@ -70,7 +92,7 @@ class ShortcutAudit(Document):
         strong = [
             each
             for each in self.telltales
-            if each.name in _MEASURES and (each.train.value or 0) >= STRONG
+            if each.name in MEASURES and (each.train.value or 0) >= STRONG
         ]
         together = found[ALL].train
         most = "; ".join(f"{each.name} {each.train.value:.2f}" for each in strong[:4])
@@ -127,12 +149,13 @@ def audit_shortcuts(
     thumbnails: dict[Part, NDArray[np.float64]] = {}
     for part, each in used.items():
         pixels = cached_pixels(each, SIZE)
-        measures[part] = _measured(each, pixels, progress, done, total)
-        thumbnails[part] = _thumbnails(pixels)
+        measures[part] = acquisition_of(each, pixels, _later(progress, done, total))
+        thumbnails[part] = coarse(pixels)
         done += len(each)
     rng = np.random.default_rng(0)
     try:
-        telltales = _telltales(used, measures, thumbnails, rng)
+        with _one_thread():
+            telltales = _telltales(used, measures, thumbnails, rng)
     except CohortError:
         return None
     shifts = []
@@ -144,31 +167,31 @@ def audit_shortcuts(
     return ShortcutAudit(telltales=tuple(telltales), shifts=tuple(shifts))
 
 
-def _measured(
+def acquisition_of(
     part: Cohort,
     pixels: NDArray[np.uint8],
-    progress: Callable[[int, int], None] | None,
-    before: int,
-    total: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
+    """Measure how radiographs were taken, processed and stored.
+
+    Args:
+        part: Readable radiographs.
+        pixels: Of them, shape (n, 224, 224).
+        progress: Called with how many radiographs of how many are measured.
+
+    Returns:
+        Shape (n, len(MEASURES)), float64; NaN where JPEG quality is missing.
+    """
     table = part.table.select("bytes", "rows", "columns").to_numpy().astype(np.float64)
     size, rows, columns = table.T
-    of_pixels = nuisances(pixels, lambda n, _: progress(before + n, total) if progress else None)
     header = [size, rows, columns, rows / columns, size / (rows * columns)]
-    return np.column_stack([*header, of_pixels])
+    return np.column_stack([*header, nuisances(pixels, progress), traces(pixels, part.files())])
 
 
-def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    side = SIZE // THUMBNAIL
-    blocks = np.asarray(pixels).reshape(len(pixels), THUMBNAIL, side, THUMBNAIL, side)
-    means: NDArray[np.float64] = blocks.mean(axis=(2, 4))
-    return means
-
-
-def _framed(thumbnails: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.zeros((THUMBNAIL, THUMBNAIL), bool)
-    inside[1:-1, 1:-1] = True
-    return thumbnails[:, ~inside]
+def _later(
+    progress: Callable[[int, int], None] | None, before: int, total: int
+) -> Callable[[int, int], None] | None:
+    return (lambda done, _: progress(before + done, total)) if progress else None
 
 
 def _telltales(
@@ -177,12 +200,15 @@ def _telltales(
     thumbnails: dict[Part, NDArray[np.float64]],
     rng: np.random.Generator,
 ) -> list[Telltale]:
+    # No measure is ever 0 where it is there, so trees can tell what is missing.
+    filled = {part: np.nan_to_num(each) for part, each in measures.items()}
     views: dict[str, dict[Part, NDArray[np.float64]]] = {
-        name: {part: each[:, [i]] for part, each in measures.items()}
-        for i, name in enumerate(_MEASURES)
+        name: {part: each[:, [i]] for part, each in filled.items()}
+        for i, name in enumerate(MEASURES)
     }
-    views[ALL] = measures
-    views[FRAME] = {part: _framed(each) for part, each in thumbnails.items()}
+    views[ALL] = filled
+    views[CORNERS] = {part: corners(each) for part, each in thumbnails.items()}
+    views[FRAME] = {part: frame(each) for part, each in thumbnails.items()}
     views[WHOLE] = {part: each.reshape(len(each), -1) for part, each in thumbnails.items()}
     learning = used[Part.TRAIN]
     positive, patients = _positive(learning), learning.patients
@@ -209,8 +235,17 @@ def _area(
     positive: NDArray[np.bool_],
     patients: NDArray[np.str_],
     rng: np.random.Generator,
+    replicates: int = REPLICATES,
 ) -> Figure:
-    return assess({"": Ranking(scores, positive)}, patients, rng)[""][FigureName.AUC]
+    measured = assess({"": Ranking(scores, positive)}, patients, rng, replicates)
+    return measured[""][FigureName.AUC]
+
+
+def _one_thread() -> contextlib.AbstractContextManager[object]:
+    # Trees on a few thousand rows gain nothing from threads that wait for one another: on two busy cores
+    # five folds of 150 rows took 10 to 19 s with them, and 0.5 s without.
+    limits: contextlib.AbstractContextManager[object] = threadpool_limits(1, "openmp")
+    return limits
 
 
 def _shift(
@@ -220,17 +255,45 @@ def _shift(
     other: Part,
     rng: np.random.Generator,
 ) -> PartShift:
-    both = np.concatenate([measures[one], measures[other]])
-    later = np.arange(len(both)) >= len(measures[one])
-    patients = np.concatenate([used[one].patients, used[other].patients])
-    scores = out_of_fold_log_odds(both, later, patients)
-    deviation = both.std(axis=0)
-    apart = np.abs(measures[one].mean(axis=0) - measures[other].mean(axis=0))
-    distance = np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
-    farthest = int(distance.argmax())
+    patients = used[one].patients, used[other].patients
+    area, driver, distance = told_apart((measures[one], measures[other]), patients, MEASURES, rng)
     return PartShift(
         parts=(str(one), str(other)),
-        area=_area(scores, later, patients, rng),
-        driver=_MEASURES[farthest],
-        distance=float(distance[farthest]),
+        area=area,
+        driver=driver,
+        distance=distance,
+        measures=measure_shifts(measures[one], measures[other], MEASURES),
     )
+
+
+def told_apart(
+    measures: tuple[NDArray[np.float64], NDArray[np.float64]],
+    patients: tuple[NDArray[np.str_], NDArray[np.str_]],
+    names: Sequence[str],
+    rng: np.random.Generator,
+    replicates: int = REPLICATES,
+) -> tuple[Figure, str, float]:
+    """Return how well simple measures tell two sets of radiographs apart.
+
+    Args:
+        measures: Of each set, shapes (n, k) and (m, k).
+        patients: Whose each radiograph is, shapes (n,) and (m,); a name in both is one person.
+        names: Of the measures, k of them.
+        rng: Of the bootstrap.
+        replicates: How many bootstrap replicates.
+
+    Returns:
+        The AUC, cross-validated over patients; the measure whose means lie farthest apart; and how
+        far, in standard deviations of both sets together.
+
+    Raises:
+        CohortError: If either set has fewer patients than there are folds.
+    """
+    both = np.nan_to_num(np.concatenate(measures))
+    later = np.arange(len(both)) >= len(measures[0])
+    people = np.concatenate(patients)
+    with _one_thread():
+        scores = out_of_fold_log_odds(both, later, people)
+    farthest = measure_shifts(*measures, names)[0]
+    area = _area(scores, later, people, rng, replicates)
+    return area, farthest.name, abs(farthest.distance or 0.0)

@@ -158,14 +158,14 @@ class Ranking:
     finding: str = "pneumonia"
     other: str = "normal"
     _order: NDArray[np.intp] = field(init=False, repr=False)  # by falling probability
-    _starts: NDArray[np.intp] = field(init=False, repr=False)  # first of each run of ties
+    _ends: NDArray[np.intp] = field(init=False, repr=False)  # last of each run of ties
 
     def __post_init__(self) -> None:
         order = np.argsort(-self.probabilities, kind="stable")
         ordered = self.probabilities[order]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
         object.__setattr__(self, "_order", order)
-        object.__setattr__(self, "_starts", starts)
+        object.__setattr__(self, "_ends", ends)
 
     @property
     def measures(self) -> dict[FigureName, Measure]:
@@ -177,19 +177,18 @@ class Ranking:
 
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return AUC and average precision under each set of weights, ties counted exactly."""
-        positive, negative = self.by_ties(weights)
-        found, alarms = positive.cumsum(axis=1), negative.cumsum(axis=1)
-        positives, negatives = found[:, -1], alarms[:, -1]
-        # Pairs that are in the right order: each positive beats the negatives ranked after it, and
-        # half of those it ties with (Mann-Whitney; Hanley & McNeil, Radiology 1982;143:29-36).
-        right = (positive * (negatives[:, None] - alarms + negative / 2)).sum(axis=1)
+        found, alarms = self.running(weights)
         called = found + alarms
-        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-        ap = ratio((positive * precision).sum(axis=1), positives)
+        precision = np.divide(found, called, out=called, where=called > 0)
+        ap = ratio((np.diff(found, prepend=0.0, axis=1) * precision).sum(axis=1), found[:, -1])
         return {
-            FigureName.AUC: ratio(right, positives * negatives),
-            FigureName.AVERAGE_PRECISION: np.where(negatives > 0, ap, np.nan),
+            FigureName.AUC: _area(found, alarms),
+            FigureName.AVERAGE_PRECISION: np.where(alarms[:, -1] > 0, ap, np.nan),
         }
+
+    def areas(self, weights: Weights) -> Replicates:
+        """Return the AUC alone under each set of weights, which is cheaper."""
+        return _area(*self.running(weights))
 
     def sensitivity_at(
         self, weights: Weights, false_positive_rates: NDArray[np.float64]
@@ -203,16 +202,16 @@ class Ranking:
         Returns:
             Sensitivity by linear interpolation, shape (b, g); a row of NaN where a class is absent.
         """
-        positive, negative = self.by_ties(weights)
+        found, alarms = self.running(weights)
         curves = np.full((len(weights), len(false_positive_rates)), np.nan)
-        for row, (up, right) in enumerate(zip(positive, negative, strict=True)):
-            if up.any() and right.any():
-                x, y = np.r_[0.0, right.cumsum()], np.r_[0.0, up.cumsum()]
+        for row, (up, right) in enumerate(zip(found, alarms, strict=True)):
+            if up[-1] and right[-1]:
+                x, y = np.r_[0.0, right], np.r_[0.0, up]
                 curves[row] = np.interp(false_positive_rates, x / x[-1], y / y[-1])
         return curves
 
-    def by_ties(self, weights: Weights) -> tuple[Weights, Weights]:
-        """Return how much weight with and without the finding has each distinct probability.
+    def running(self, weights: Weights) -> tuple[Weights, Weights]:
+        """Return how much weight with and without the finding is at or above each probability.
 
         Args:
             weights: Shape (b, n).
@@ -221,10 +220,25 @@ class Ranking:
             Both of shape (b, distinct probabilities), by falling probability.
         """
         ordered = weights[:, self._order]  # (b, n)
-        positive = ordered * self.truth[self._order]
-        runs = np.add.reduceat(ordered, self._starts, axis=1)  # (b, distinct probabilities)
-        hits = np.add.reduceat(positive, self._starts, axis=1)
-        return hits, runs - hits
+        both = ordered.cumsum(axis=1)[:, self._ends]
+        ordered *= self.truth[self._order]
+        found = ordered.cumsum(axis=1, out=ordered)[:, self._ends]
+        return found, both - found
+
+
+def _area(found: Weights, alarms: Weights) -> Replicates:
+    """Return the share of pairs in the right order, half of the tied ones counted.
+
+    That is the area under the curve through these points (Hanley & McNeil, Radiology
+    1982;143:29-36).
+
+    Args:
+        found: Running sums with the finding, by falling probability, shape (b, distinct).
+        alarms: Without it, likewise.
+    """
+    area = found[:, 0] * alarms[:, 0]
+    area += ((alarms[:, 1:] - alarms[:, :-1]) * (found[:, 1:] + found[:, :-1])).sum(axis=1)
+    return ratio(area / 2, found[:, -1] * alarms[:, -1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +256,7 @@ class MacroRanking:
 
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return the macro AUC under each set of weights; NaN where any class is absent."""
-        each = [ranking.values(weights)[FigureName.AUC] for ranking in self.rankings]
+        each = [ranking.areas(weights) for ranking in self.rankings]
         return {FigureName.MACRO_AUC: np.mean(each, axis=0)}
 
 
