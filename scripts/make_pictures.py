@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from hilum.audit.description import describe_cohort
 from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.phantom import write_phantoms
 from hilum.cohort.split import split_parts
@@ -28,7 +29,6 @@ from hilum.evaluation import (
     write_evidence,
 )
 from hilum.evaluation.comparing import compare_classifiers
-from hilum.evaluation.description import describe_cohort
 from hilum.evaluation.gallery import least_certain, pictured
 from hilum.evaluation.neighbours import with_neighbours
 from hilum.files import write_bytes

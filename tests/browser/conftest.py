@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from hilum.audit.description import describe_cohort
 from hilum.cohort.table import load_cohort
 from hilum.evaluation import Context, build_evidence, confident_mistakes, predict, write_evidence
 from hilum.evaluation.comparing import compare_classifiers
-from hilum.evaluation.description import describe_cohort
 from hilum.evaluation.gallery import least_certain, pictured
 from hilum.evaluation.neighbours import with_neighbours
 from hilum.findings import Part

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hilum.cohort.audit import AuditLine
+    from hilum.audit.labels import LabelAudit
+    from hilum.audit.pictures import PictureAudit
+    from hilum.audit.shift import CohortShift
+    from hilum.audit.shortcuts import ShortcutAudit
+    from hilum.audit.table import AuditLine
     from hilum.cohort.table import Cohort
-    from hilum.evaluation.cohort_shift import CohortShift
-    from hilum.evaluation.label_audit import LabelAudit
-    from hilum.evaluation.picture_audit import PictureAudit
-    from hilum.evaluation.shortcut_audit import ShortcutAudit
 
 __all__ = ["Audit", "embedder", "print_audit", "print_found", "run_audit"]
 
@@ -68,14 +68,14 @@ def run_audit(
     Raises:
         CohortError: If the cohorts cannot be compared.
     """
-    from hilum.cohort.audit import audit_cohort
+    from hilum.audit.table import audit_cohort
 
     audit = Audit(audit_cohort(cohort))
     if quick:
         return audit
-    from hilum.evaluation.label_audit import audit_labels
-    from hilum.evaluation.picture_audit import audit_pictures, take_in
-    from hilum.evaluation.shortcut_audit import audit_shortcuts
+    from hilum.audit.labels import audit_labels
+    from hilum.audit.pictures import audit_pictures, take_in
+    from hilum.audit.shortcuts import audit_shortcuts
 
     embed = embedder()
     try:
@@ -91,7 +91,7 @@ def run_audit(
         audit.gone.append(error)  # what the table alone tells is shown before this ends the command
         return audit
     if other is not None:
-        from hilum.evaluation.cohort_shift import compare_cohorts
+        from hilum.audit.shift import compare_cohorts
 
         with progress("looking", quiet=quiet) as advance:
             others = take_in(other, embed, advance, turn=False)

@@ -220,8 +220,8 @@ def describe(
     as_json: JsonFlag = False,
 ) -> None:
     """Describe a cohort: balance, patients, sizes, grey levels, mean pictures and examples."""
+    from hilum.audit.description import describe_cohort
     from hilum.cohort import load_cohort
-    from hilum.evaluation.description import describe_cohort
 
     check_new(output / "description.json", force=force)
     cohort = load_cohort(cohort_file, root=root)

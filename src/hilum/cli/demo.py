@@ -33,7 +33,7 @@ def demo(
     On real radiographs where HILUM_DATA, --data or a fetched cohort has some; else on drawn
     phantoms, and every result says so.
     """
-    from hilum.cohort.audit import audit_cohort
+    from hilum.audit.table import audit_cohort
     from hilum.cohort.build import BuildOptions, build_cohort
     from hilum.cohort.phantom import write_phantoms
     from hilum.cohort.split import split_parts

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.cohort.audit import near_hashes
+from hilum.cohort.hashes import near_hashes
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.evaluation.build import build_evidence

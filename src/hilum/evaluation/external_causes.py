@@ -189,7 +189,7 @@ def _prevalence(
 def _looks(here: ReadPart, there: ReadPart, rng: np.random.Generator, replicates: int) -> Cause:
     # Not above: these need scikit-learn, and evidence without external cohorts does not.
     from hilum.cohort.nuisance import NUISANCES, nuisances
-    from hilum.evaluation.shortcut_audit import APART, told_apart
+    from hilum.evaluation.telling_apart import APART, told_apart
 
     # On the network's own grid, so that the size of a file, which it never sees, tells nothing.
     measures = nuisances(here.pixels), nuisances(there.pixels)

@@ -38,22 +38,27 @@ def _method(figure: Figure) -> str:
     return figure.interval.method
 
 
-def rendered(template: str, **values: Any) -> str:
-    """Return a page of this room as HTML.
+def rendered(template: str, *, room: str = "hilum.evaluation", **values: Any) -> str:
+    """Return a page as HTML.
 
     Everything is inside: no script, no font, no image from elsewhere. Text from outside, such as the
     ids of radiographs, is escaped. The frame, `page.html.j2`, adds contents and definitions.
 
     Args:
         template: Name of its Jinja file.
+        room: The package that holds it; what it includes may lie here.
         values: What the template asks for.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    folder = resources.files("hilum.evaluation")
+    def source(name: str) -> str:
+        there = resources.files(room).joinpath(name)
+        here = resources.files("hilum.evaluation").joinpath(name)
+        return (there if there.is_file() else here).read_text(encoding="utf-8")
+
     environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(source),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

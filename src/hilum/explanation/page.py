@@ -3,12 +3,12 @@
 import base64
 import io
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.evaluation.report import rendered
 from hilum.explanation.documents import Explanation, MethodUsed
 from hilum.files import write_text
 
@@ -50,19 +50,7 @@ def write_page(explanation: Explanation, cards: list[Card], path: Path) -> None:
     Raises:
         UsageError: If it cannot be written.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    def source(name: str) -> str:
-        # The style is that of the reports.
-        room = "hilum.evaluation" if name == "page.css" else "hilum.explanation"
-        return resources.files(room).joinpath(name).read_text(encoding="utf-8")
-
-    environment = Environment(
-        loader=FunctionLoader(source),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    page = rendered(
+        "explanation.html.j2", room="hilum.explanation", explanation=explanation, cards=cards
     )
-    template = environment.get_template("explanation.html.j2")
-    write_text(path, template.render(explanation=explanation, cards=cards))
+    write_text(path, page)

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from hilum.audit.shortcuts import ALL, CORNERS, FRAME, MEASURES, WHOLE, audit_shortcuts
 from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.cohort.split import split_parts
-from hilum.evaluation.shortcut_audit import ALL, CORNERS, FRAME, MEASURES, WHOLE, audit_shortcuts
 from hilum.findings import Part
 
 

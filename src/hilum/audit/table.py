@@ -2,27 +2,23 @@
 
 It hunts leaks (a patient or the same file on both sides of a split), the same file with two findings,
 unreadable files, and parts too small to support a claim, all from the table alone. What needs the
-pictures is in `hilum.evaluation`: `picture_audit`, `label_audit` and `shortcut_audit`.
+pictures is in the other modules of this room.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from hilum.cohort.hashes import NEAR_BITS, near_hashes
 from hilum.cohort.table import Cohort
 from hilum.findings import Finding
 
-__all__ = ["AuditLine", "audit_cohort", "exact_limits", "near_hash_pairs", "near_hashes"]
+__all__ = ["AuditLine", "audit_cohort", "exact_limits"]
 
 # With n patients and no error seen, the 95 % interval of the error rate ends at about 3.7 / n (Hanley
 # and Lippman-Hand, JAMA 1983); below 30 even a perfect result allows more than 11 % errors.
 SMALLEST_CLASS = 30
-# Copies at another size or quality mostly differ in 0 to 2 bits (at most 6 of 64 were seen); at 4
-# and more, frontal chest radiographs of different patients are alike by chance.
-NEAR_BITS = 2
-_HASHES_AT_ONCE = 256  # against all others; keeps the matrix of differences small
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,45 +112,6 @@ def _look_alikes_across_parts(table: pl.DataFrame) -> AuditLine:
         remedy="look at the pairs; remove copies",
         examples=tuple(sorted(found)[:5]),
     )
-
-
-def near_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Say which hashes have a near one among others.
-
-    Args:
-        hashes: Perceptual hashes, shape (n,).
-        others: Shape (m,).
-
-    Returns:
-        Shape (n,), True where one of the others differs in at most `NEAR_BITS` bits.
-    """
-    near = np.zeros(len(hashes), np.bool_)
-    if not len(others):
-        return near
-    for start in range(0, len(hashes), _HASHES_AT_ONCE):
-        block = hashes[start : start + _HASHES_AT_ONCE, None]
-        near[start : start + _HASHES_AT_ONCE] = (
-            np.bitwise_count(block ^ others[None]).min(axis=1) <= NEAR_BITS
-        )
-    return near
-
-
-def near_hash_pairs(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the pairs that differ in at most `NEAR_BITS` bits, the smaller row first.
-
-    Args:
-        hashes: Perceptual hashes, shape (n,).
-
-    Returns:
-        Rows, shape (m, 2).
-    """
-    found = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(hashes), _HASHES_AT_ONCE):
-        block = hashes[start : start + _HASHES_AT_ONCE, None]
-        pairs = np.argwhere(np.bitwise_count(block ^ hashes[None]) <= NEAR_BITS)
-        pairs[:, 0] += start
-        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    return np.concatenate(found)
 
 
 def _same_file_two_patients(table: pl.DataFrame) -> AuditLine:

@@ -139,6 +139,7 @@ def describe_cohort(
     pictures = [_pictures(finding, pixels, rows, used, rng) for finding, rows in of.items()]
     page = rendered(
         "description.html.j2",
+        room="hilum.audit",
         description=description,
         pictures=pictures,
         plots=[_grey_plot(description), _brightness_plot(groups)],

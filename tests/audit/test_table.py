@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from hilum.cohort.audit import audit_cohort, exact_limits, near_hash_pairs
+from hilum.audit.table import audit_cohort, exact_limits
+from hilum.cohort.hashes import near_hash_pairs
 from hilum.cohort.split import split_parts
 from hilum.evaluation.intervals import clopper_pearson
 from tests.cohort.test_split import many

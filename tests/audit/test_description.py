@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from hilum.audit.description import EXAMPLES, describe_cohort
 from hilum.cohort.pixels import cached_pixels
 from hilum.errors import CohortError
-from hilum.evaluation.description import EXAMPLES, describe_cohort
 from hilum.findings import Finding, Part
 
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from hilum.evaluation.near_copies import embedding_neighbours, near_copies, thumbnails
-from hilum.evaluation.odd_pictures import strangeness
+from hilum.audit.copies import embedding_neighbours, near_copies, thumbnails
+from hilum.audit.odd import strangeness
 
 COUNT = 30
 

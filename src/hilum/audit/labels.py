@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.cohort.audit import AuditLine
+from hilum.audit.table import AuditLine
 from hilum.cohort.split import patient_folds
 from hilum.cohort.table import Cohort
 from hilum.findings import Part

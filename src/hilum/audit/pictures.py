@@ -11,14 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hilum.cohort.audit import AuditLine, near_hash_pairs
-from hilum.cohort.pixels import cached_pixels
-from hilum.cohort.table import Cohort
-from hilum.errors import CohortError
-from hilum.evaluation.figures import Figure
-from hilum.evaluation.intervals import clopper_pearson
-from hilum.evaluation.near_copies import Match, embedding_neighbours, near_copies, thumbnails
-from hilum.evaluation.odd_pictures import (
+from hilum.audit.copies import Match, embedding_neighbours, near_copies, thumbnails
+from hilum.audit.odd import (
     FAR,
     FEWEST_POSED,
     SURE,
@@ -27,6 +21,13 @@ from hilum.evaluation.odd_pictures import (
     posed,
     strangeness,
 )
+from hilum.audit.table import AuditLine
+from hilum.cohort.hashes import near_hash_pairs
+from hilum.cohort.pixels import cached_pixels
+from hilum.cohort.table import Cohort
+from hilum.errors import CohortError
+from hilum.evaluation.figures import Figure
+from hilum.evaluation.intervals import clopper_pearson
 from hilum.findings import Part
 from hilum.model.gate import refusal_by_picture
 from hilum.model.schema import Document, Gate

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from hilum.audit.pictures import audit_pictures, take_in
 from hilum.cli.audit import embedder, run_audit
 from hilum.cohort.build import BuildOptions, build_cohort
-from hilum.evaluation.picture_audit import audit_pictures, take_in
 
 
 def saved(pixels, path, **options):

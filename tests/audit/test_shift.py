@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from scipy.linalg import sqrtm
 
+from hilum.audit.pictures import take_in
+from hilum.audit.shift import compare_cohorts, frechet, permuted_frechet
 from hilum.cli.audit import embedder
 from hilum.cohort.build import BuildOptions, build_cohort
 from hilum.errors import CohortError
-from hilum.evaluation.cohort_shift import compare_cohorts, frechet, permuted_frechet
-from hilum.evaluation.picture_audit import take_in
 from hilum.findings import Part
 
 

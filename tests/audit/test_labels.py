@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hilum.cohort.split import patient_folds
-from hilum.evaluation.label_audit import (
+from hilum.audit.labels import (
     audit_labels,
     confident_joint,
     out_of_fold,
     suspected,
 )
+from hilum.cohort.split import patient_folds
 from tests.cohort.test_split import many
 
 RAW = arrays(np.float64, st.tuples(st.integers(6, 30), st.just(3)), elements=st.floats(0.01, 1))

@@ -8,38 +8,33 @@ of pure noise lies below 0.5, and its interval knows nothing of fitting anew.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from hilum.cohort.audit import AuditLine
+from hilum.audit.acquisition import (
+    THUMBNAIL,
+    TRACES,
+    coarse,
+    corners,
+    frame,
+    traces,
+)
+from hilum.audit.table import AuditLine
 from hilum.cohort.nuisance import NUISANCES, nuisances
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
-from hilum.evaluation.acquisition import (
-    THUMBNAIL,
-    TRACES,
-    MeasureShift,
-    coarse,
-    corners,
-    frame,
-    measure_shifts,
-    traces,
-)
-from hilum.evaluation.figures import Figure, FigureName
-from hilum.evaluation.intervals import REPLICATES, assess
+from hilum.evaluation.figures import Figure
 from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
-from hilum.evaluation.subjects import Ranking
+from hilum.evaluation.telling_apart import APART, MeasureShift, area_of, measure_shifts, told_apart
 from hilum.evaluation.wording import brief
 from hilum.findings import Part
 from hilum.model.schema import Document
 
 __all__ = [
-    "APART",
     "MEASURES",
     "SIZE",
     "PartShift",
@@ -47,14 +42,11 @@ __all__ = [
     "Telltale",
     "acquisition_of",
     "audit_shortcuts",
-    "told_apart",
 ]
 
 SIZE = 224  # grid on which nuisances are measured
 # From here on a picture's acquisition tells so much that a classifier can live on it.
 STRONG = 0.7
-# Parts that can be told apart this well are not drawn from the same place.
-APART = 0.6
 MEASURES = ("file size", "rows", "columns", "aspect ratio", "bytes per pixel", *NUISANCES, *TRACES)
 ALL = "all measures together"
 CORNERS = f"corners of a {THUMBNAIL} x {THUMBNAIL} thumbnail"
@@ -154,8 +146,7 @@ def audit_shortcuts(
         done += len(each)
     rng = np.random.default_rng(0)
     try:
-        with _one_thread():
-            telltales = _telltales(used, measures, thumbnails, rng)
+        telltales = _telltales(used, measures, thumbnails, rng)
     except CohortError:
         return None
     shifts = []
@@ -217,7 +208,7 @@ def _telltales(
     telltales = []
     for name, view in views.items():
         scores = out_of_fold_log_odds(view[Part.TRAIN], positive, patients)
-        area = _area(scores, positive, patients, rng)
+        area = area_of(scores, positive, patients, rng)
         there = None
         if truth is not None and truth.any() and not truth.all():
             learned = shortcut_log_odds(view[Part.TRAIN], positive, view[Part.VALIDATION])
@@ -228,24 +219,6 @@ def _telltales(
 
 def _positive(part: Cohort) -> NDArray[np.bool_]:
     return np.array([finding.is_pneumonia for finding in part.findings])
-
-
-def _area(
-    scores: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    patients: NDArray[np.str_],
-    rng: np.random.Generator,
-    replicates: int = REPLICATES,
-) -> Figure:
-    measured = assess({"": Ranking(scores, positive)}, patients, rng, replicates)
-    return measured[""][FigureName.AUC]
-
-
-def _one_thread() -> contextlib.AbstractContextManager[object]:
-    # Trees on a few thousand rows gain nothing from threads that wait for one another: on two busy cores
-    # five folds of 150 rows took 10 to 19 s with them, and 0.5 s without.
-    limits: contextlib.AbstractContextManager[object] = threadpool_limits(1, "openmp")
-    return limits
 
 
 def _shift(
@@ -264,36 +237,3 @@ def _shift(
         distance=distance,
         measures=measure_shifts(measures[one], measures[other], MEASURES),
     )
-
-
-def told_apart(
-    measures: tuple[NDArray[np.float64], NDArray[np.float64]],
-    patients: tuple[NDArray[np.str_], NDArray[np.str_]],
-    names: Sequence[str],
-    rng: np.random.Generator,
-    replicates: int = REPLICATES,
-) -> tuple[Figure, str, float]:
-    """Return how well simple measures tell two sets of radiographs apart.
-
-    Args:
-        measures: Of each set, shapes (n, k) and (m, k).
-        patients: Whose each radiograph is, shapes (n,) and (m,); a name in both is one person.
-        names: Of the measures, k of them.
-        rng: Of the bootstrap.
-        replicates: How many bootstrap replicates.
-
-    Returns:
-        The AUC, cross-validated over patients; the measure whose means lie farthest apart; and how
-        far, in standard deviations of both sets together.
-
-    Raises:
-        CohortError: If either set has fewer patients than there are folds.
-    """
-    both = np.nan_to_num(np.concatenate(measures))
-    later = np.arange(len(both)) >= len(measures[0])
-    people = np.concatenate(patients)
-    with _one_thread():
-        scores = out_of_fold_log_odds(both, later, people)
-    farthest = measure_shifts(*measures, names)[0]
-    area = _area(scores, later, people, rng, replicates)
-    return area, farthest.name, abs(farthest.distance or 0.0)

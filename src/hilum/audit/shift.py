@@ -11,19 +11,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.cohort.audit import AuditLine
+from hilum.audit.labels import components, out_of_fold
+from hilum.audit.pictures import Pictures
+from hilum.audit.shortcuts import MEASURES, SIZE, acquisition_of
+from hilum.audit.table import AuditLine
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.split import patient_folds
 from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
-from hilum.evaluation.acquisition import MeasureShift, measure_shifts
 from hilum.evaluation.figures import Figure, FigureName
 from hilum.evaluation.intervals import assess
-from hilum.evaluation.label_audit import components, out_of_fold
-from hilum.evaluation.picture_audit import Pictures
-from hilum.evaluation.shortcut_audit import APART, MEASURES, SIZE, acquisition_of, told_apart
 from hilum.evaluation.shortcuts import FOLDS
 from hilum.evaluation.subjects import Ranking
+from hilum.evaluation.telling_apart import APART, MeasureShift, measure_shifts, told_apart
 from hilum.evaluation.wording import brief
 from hilum.findings import Part
 from hilum.model.schema import Document

@@ -10,17 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.model.schema import Document
-
 __all__ = [
     "THUMBNAIL",
     "TRACES",
-    "MeasureShift",
     "coarse",
     "corners",
     "frame",
     "jpeg_quality",
-    "measure_shifts",
     "traces",
 ]
 
@@ -50,14 +46,6 @@ _ANNEX_K = (
     18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
-
-
-class MeasureShift(Document):
-    """How one measure differs between two sets of radiographs; missing values are left out."""
-
-    name: str
-    means: tuple[float | None, float | None]  # None where a set has no value
-    distance: float | None  # second less first, in standard deviations of both sets together
 
 
 def traces(pixels: NDArray[np.uint8], files: Sequence[Path]) -> NDArray[np.float64]:
@@ -134,29 +122,6 @@ def _sums_by_quality() -> NDArray[np.int64]:
     tables = np.clip((np.array(_ANNEX_K) * scale + 50) // 100, 1, 255)
     sums: NDArray[np.int64] = tables.sum(axis=1)
     return sums
-
-
-def measure_shifts(
-    one: NDArray[np.float64], other: NDArray[np.float64], names: Sequence[str]
-) -> tuple[MeasureShift, ...]:
-    """Say how each measure differs between two sets, the farthest apart first.
-
-    Args:
-        one: Shape (n, k); NaN is missing.
-        other: Shape (m, k).
-        names: Of the k measures.
-    """
-    shifts = []
-    for name, left, right in zip(names, one.T, other.T, strict=True):
-        left, right = left[~np.isnan(left)], right[~np.isnan(right)]
-        means = tuple(float(each.mean()) if len(each) else None for each in (left, right))
-        deviation = float(np.concatenate([left, right]).std()) if len(left) + len(right) else 0.0
-        distance = None
-        if means[0] is not None and means[1] is not None:
-            # Rounding alone gives a constant measure a deviation of about 1e-15.
-            distance = (means[1] - means[0]) / deviation if deviation > 1e-9 else 0.0
-        shifts.append(MeasureShift(name=name, means=(means[0], means[1]), distance=distance))
-    return tuple(sorted(shifts, key=lambda each: -abs(each.distance or 0.0)))
 
 
 def coarse(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

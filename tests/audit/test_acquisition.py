@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.evaluation.acquisition import TRACES, jpeg_quality, measure_shifts, traces
+from hilum.audit.acquisition import TRACES, jpeg_quality, traces
+from hilum.evaluation.telling_apart import measure_shifts
 
 NOISE, LETTERS = TRACES.index("noise"), TRACES.index("letters")
 
