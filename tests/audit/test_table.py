@@ -2,15 +2,10 @@
 
 import numpy as np
 import polars as pl
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from hilum.audit.table import audit_cohort, exact_limits
+from hilum.audit.table import audit_cohort
 from hilum.cohort.hashes import near_hash_pairs
 from hilum.cohort.split import split_parts
-from hilum.evaluation.intervals import clopper_pearson
 from tests.cohort.test_split import many
 
 
@@ -132,15 +127,6 @@ def test_a_small_part_says_what_interval_a_result_would_have():
     line = by_check(planted(part=keep.otherwise(pl.lit("train"))))["size of validation"]
     assert "an interval from 0.29" in line.text
     assert line.found == 3
-
-
-@given(trials=st.integers(1, 400), share=st.floats(0, 1))
-def test_exact_limits_are_those_of_the_figures_and_of_scipy(trials, share):
-    successes = round(share * trials)
-    limits = exact_limits(successes, trials)
-    interval = clopper_pearson(successes, trials)
-    assert limits == pytest.approx((interval.lower, interval.upper))
-    assert limits == pytest.approx(tuple(binomtest(successes, trials).proportion_ci()), abs=1e-9)
 
 
 def test_pairs_of_near_hashes_are_those_of_a_plain_count(rng):

@@ -88,8 +88,9 @@ def test_a_mistake_is_one_sentence_and_status_2(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_main_job_by_commands(phantom_folder, tmp_path):
+def test_the_main_job_by_commands(phantom_folder, tmp_path, monkeypatch):
     """Folder to classifier to report to readings, each by one command."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # a ledger of its own
     cohort, run, report = tmp_path / "c.parquet", tmp_path / "run", tmp_path / "report"
     built = hilum("cohort", "build", phantom_folder, "-o", cohort, "--validation", "0.3", "--json")
     assert built.returncode == 0, built.stderr

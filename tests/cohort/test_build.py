@@ -110,6 +110,8 @@ def test_a_csv_with_other_columns_is_mapped(tmp_path):
         ("path,finding\na.png,dog\n", "line 2: 'dog' is no finding"),
         ("path,finding,part\na.png,normal,dev\n", "line 2: 'dev' is no part"),
         ("path,finding\n", "has no rows"),
+        ("path,finding\n/tmp/a.png,normal\n", "line 2: /tmp/a.png is no path below the root"),
+        ("path,finding\n../a.png,normal\n", "line 2: ../a.png is no path below the root"),
     ],
 )
 def test_a_wrong_csv_names_the_place(tmp_path, content, message):

@@ -182,3 +182,11 @@ def test_few_patients_of_a_class_give_no_interval():
     found = quality(p, truth, patients)
     assert found.slope.interval is None
     assert "only 1 patient that are normal" in found.slope.no_interval
+
+
+def test_probabilities_squeezed_together_still_have_a_slope():
+    rng = np.random.default_rng(3)
+    log_odds = rng.normal(0, 2, 300)
+    truth = rng.random(300) < expit(log_odds)
+    found = quality(expit(log_odds / 200), truth).slope
+    assert found.value == pytest.approx(200 * quality(expit(log_odds), truth).slope.value, rel=1e-3)

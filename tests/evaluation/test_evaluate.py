@@ -1,12 +1,13 @@
 """Evaluating a classifier on a part, and the ledger of test openings."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from hilum.cohort.split import split_parts
-from hilum.errors import CohortError, ModelError
+from hilum.errors import CohortError, EvaluationError, ModelError
 from hilum.evaluation import caveats, evaluate_classifier, openings_of, record_opening
 from hilum.findings import Finding, Part
 from hilum.model import load
@@ -131,3 +132,32 @@ def test_predictions_are_written_so_that_figures_can_be_computed_again(
     assert rows.height == evidence.radiographs
     auc = roc_auc_score(rows["finding"] != "normal", 1 - rows["probability normal"])
     assert evidence.figures["auc"].value == pytest.approx(auc)
+
+
+def test_what_is_known_already_is_no_external_cohort_and_opens_nothing(
+    classifier, phantom_cohort, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "ledger"))
+
+    def asked(*external):
+        return evaluate_classifier(
+            classifier, phantom_cohort, Part.TEST, tmp_path / "out", external=external
+        )
+
+    for part in Part:
+        with pytest.raises(EvaluationError, match="needs a cohort from elsewhere"):
+            asked((phantom_cohort, part))
+    renamed = phantom_cohort.table.with_columns(sha256=pl.lit("0" * 64))
+    learned = type(phantom_cohort)(renamed, phantom_cohort.root, "copies", True, "", {})
+    with pytest.raises(EvaluationError, match="look like ones that the classifier learned from"):
+        asked((learned, Part.TRAIN))
+    assert openings_of(phantom_cohort) == 0
+
+
+def test_evidence_from_another_hilum_in_a_file_stops_nothing(classifier, phantom_cohort, tmp_path):
+    told = {**classifier.file.evidence, "calibration_choice": {"method": "beta", "later": 1}}
+    other = type(classifier)(replace(classifier.file, evidence=told))
+    evidence = evaluate_classifier(other, phantom_cohort, Part.VALIDATION, tmp_path)
+    assert evidence.calibration_choice is None
+    own = evaluate_classifier(classifier, phantom_cohort, Part.VALIDATION, tmp_path)
+    assert own.calibration_choice is not None

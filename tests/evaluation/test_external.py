@@ -16,7 +16,7 @@ from hilum.cohort.phantom import write_phantoms
 from hilum.errors import CohortError, EvaluationError
 from hilum.evaluation import Context, FigureName, Predictions, build_evidence, predict
 from hilum.evaluation.external import ReadPart, external_evidence, external_finding
-from hilum.evaluation.external_causes import beyond, likely_causes
+from hilum.evaluation.external_causes import beyond, likely_causes, strange_share, strange_share
 from hilum.evaluation.intervals import assess
 from hilum.evaluation.report import rendered
 from hilum.evaluation.subjects import Decision, Ranking
@@ -331,3 +331,18 @@ def test_many_radiographs_of_a_patient_do_not_make_strangers_of_others():
     known = (np.repeat(centres, 10, axis=0) + rng.normal(0, 1e-3, (1200, 4))).astype(np.float32)
     new = rng.normal(0, 1, (200, 4)).astype(np.float32)
     assert beyond(known, np.repeat(np.arange(120), 10).astype(str), new).mean() < 0.15
+
+
+def test_radiographs_from_the_same_place_are_seldom_called_strange():
+    """The verdict, not only the share: the limit is itself an estimate from few patients."""
+    called = 0
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        known, new = (rng.normal(0, 1, (count, 8)).astype(np.float32) for count in (60, 300))
+        far = beyond(known, np.arange(60).astype(str), new)
+        subject = Decision(np.ones(300, bool), far)
+        share = assess({"": subject}, np.arange(300).astype(str), rng, 200)[""][
+            FigureName.SENSITIVITY
+        ]
+        called += strange_share(share)
+    assert called <= 8

@@ -18,7 +18,6 @@ from hilum.evaluation.neighbours import (
     cached_embeddings,
     learned_from,
     nearest,
-    nearest_training,
     with_neighbours,
 )
 from hilum.evaluation.reading import embeddings_of
@@ -64,7 +63,8 @@ def test_more_neighbours_than_there_are_is_one_sentence():
 
 def test_a_training_radiograph_is_its_own_nearest(classifier, phantom_cohort):
     training = cached_pixels(phantom_cohort.part(Part.TRAIN), classifier.size)
-    indices, distances = nearest_training(classifier, training[5:25], training, 2)
+    there = embeddings_of(classifier, training)
+    indices, distances = nearest(embeddings_of(classifier, training[5:25]), there, 2)
     assert indices[:, 0].tolist() == list(range(5, 25))
     assert distances[:, 0] == pytest.approx(0.0, abs=1e-3)
     assert (distances[:, 1] > distances[:, 0]).all()
@@ -100,8 +100,10 @@ def test_a_gallery_gets_neighbours_from_the_train_part_with_pictures(classifier,
     training = phantom_cohort.part(Part.TRAIN)
     pixels = cached_pixels(training, classifier.size)
     ids = np.array(training.table["id"].to_list())
-    items = [GalleryItem(ids[3], Finding.NORMAL, 0.4), GalleryItem(ids[0], Finding.NORMAL, 0.6)]
-    found = with_neighbours(items, classifier, phantom_cohort, ids, pixels)
+    # Copies that came in under other names.
+    names = np.array([f"new {name}" for name in ids])
+    items = [GalleryItem(names[3], Finding.NORMAL, 0.4), GalleryItem(names[0], Finding.NORMAL, 0.6)]
+    found = with_neighbours(items, classifier, phantom_cohort, names, pixels)
     assert [item.neighbours[0].id for item in found] == [ids[3], ids[0]]
     for item in found:
         assert len(item.neighbours) == 3
@@ -116,3 +118,13 @@ def test_a_gallery_gets_neighbours_from_the_train_part_with_pictures(classifier,
 def test_a_neighbour_from_elsewhere_is_refused():
     with pytest.raises(EvaluationError, match="no embedded PNG"):
         Neighbour("a", Finding.NORMAL, 0.1, "https://example.org/a.png")
+
+
+def test_a_radiograph_that_was_learned_from_is_no_neighbour_of_itself(classifier, phantom_cohort):
+    part = phantom_cohort.part(Part.TRAIN)
+    ids = np.array(part.table["id"].to_list())
+    items = [GalleryItem(name, Finding.NORMAL, 0.5) for name in ids[:5]]
+    pixels = cached_pixels(part, classifier.size)
+    for item in with_neighbours(items, classifier, phantom_cohort, ids, pixels, k=2):
+        assert len(item.neighbours) == 2
+        assert item.id not in [near.id for near in item.neighbours]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from hilum.cli import main
 from hilum.errors import RadiographError
+from hilum.evaluation.openings import openings_of
 from hilum.imaging import read
 
 
@@ -167,3 +168,29 @@ def test_a_trial_refuses_a_folder_without_phantoms(hilum, binary_path, tmp_path)
     )
     assert status == 2
     assert errors.startswith("error: ")
+
+
+def test_a_trial_is_asked_rightly_or_refused_before_it_starts(
+    hilum, binary_path, phantom_folder, tmp_path
+):
+    for wrong in (["--method", "rise", "--method", "magic"], ["--finding", "nonsense"]):
+        status, _, errors = hilum(
+            "explain", binary_path, "--trial", phantom_folder, *wrong, "-o", tmp_path / "out"
+        )
+        assert status == 2, wrong
+        assert wrong[-1] in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_on_a_test_part_is_an_opening_of_it(
+    hilum, binary_path, phantom_cohort, phantom_cohort_file, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "ledger"))
+    status, _, _ = hilum(
+        "explain", binary_path, "--trial", f"{phantom_cohort_file}:test", "--number", 12,
+        "--draws", 0, "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 0
+    document = json.loads((tmp_path / "out" / "trial.json").read_text())
+    assert document["part"] == "test"
+    assert document["test_openings"] == openings_of(phantom_cohort) == 1

@@ -23,7 +23,7 @@ from hilum.evaluation.figures import Figure, FigureName
 from hilum.evaluation.intervals import assess
 from hilum.evaluation.shortcuts import FOLDS
 from hilum.evaluation.subjects import Ranking
-from hilum.evaluation.telling_apart import APART, MeasureShift, measure_shifts, told_apart
+from hilum.evaluation.telling_apart import APART, MeasureShift, measure_shifts, surely, told_apart
 from hilum.evaluation.wording import brief
 from hilum.findings import Part
 from hilum.model.schema import Document
@@ -53,7 +53,7 @@ class CohortShift(Document):
     def lines(self) -> list[AuditLine]:
         """Return what was found as lines of an audit. None is serious: cohorts may differ."""
         one, other = self.names
-        apart = max(self.embedding.value or 0, self.acquisition.value or 0) >= APART
+        apart = surely(self.embedding, APART) or surely(self.acquisition, APART)
         drivers = ", ".join(
             f"{each.name} ({each.distance:+.1f} standard deviations)"
             for each in self.measures[:3]

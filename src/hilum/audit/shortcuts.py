@@ -29,7 +29,14 @@ from hilum.cohort.table import Cohort
 from hilum.errors import CohortError
 from hilum.evaluation.figures import Figure
 from hilum.evaluation.shortcuts import out_of_fold_log_odds, shortcut_log_odds
-from hilum.evaluation.telling_apart import APART, MeasureShift, area_of, measure_shifts, told_apart
+from hilum.evaluation.telling_apart import (
+    APART,
+    MeasureShift,
+    area_of,
+    measure_shifts,
+    surely,
+    told_apart,
+)
 from hilum.evaluation.wording import brief
 from hilum.findings import Part
 from hilum.model.schema import Document
@@ -101,7 +108,7 @@ class ShortcutAudit(Document):
         ]
         for shift in self.shifts:
             one, other = shift.parts
-            apart = (shift.area.value or 0) >= APART
+            apart = surely(shift.area, APART)
             lines.append(
                 AuditLine(
                     f"{one} against {other}",

@@ -12,9 +12,10 @@ import polars as pl
 
 from hilum.cohort.hashes import NEAR_BITS, near_hashes
 from hilum.cohort.table import Cohort
+from hilum.evaluation.intervals import clopper_pearson
 from hilum.findings import Finding
 
-__all__ = ["AuditLine", "audit_cohort", "exact_limits"]
+__all__ = ["AuditLine", "audit_cohort"]
 
 # With n patients and no error seen, the 95 % interval of the error rate ends at about 3.7 / n (Hanley
 # and Lippman-Hand, JAMA 1983); below 30 even a perfect result allows more than 11 % errors.
@@ -175,27 +176,9 @@ def _what_it_carries(patients: int) -> str:
     if not patients:
         return "nothing can be said of errors on the finding that is missing"
     right = round(0.9 * patients)
-    low, high = exact_limits(right, patients)
+    perfect, good = clopper_pearson(patients, patients), clopper_pearson(right, patients)
     return (
-        f"on the smaller even a perfect result would have an interval from "
-        f"{exact_limits(patients, patients)[0]:.3f}, so errors up to "
-        f"{1 - exact_limits(patients, patients)[0]:.1%} could hide, and {right} of {patients} right "
-        f"({right / patients:.2f}) one of {low:.2f} to {high:.2f}"
+        f"on the smaller even a perfect result would have an interval from {perfect.lower:.3f}, so errors "
+        f"up to {1 - perfect.lower:.1%} could hide, and {right} of {patients} right "
+        f"({right / patients:.2f}) one of {good.lower:.2f} to {good.upper:.2f}"
     )
-
-
-def exact_limits(successes: int, trials: int) -> tuple[float, float]:
-    """Return the exact 95 % binomial interval (Clopper and Pearson, Biometrika 1934;26:404-413).
-
-    `hilum.evaluation.intervals` has the same for figures; rooms below may not ask it.
-
-    Args:
-        successes: In [0, trials].
-        trials: Independent ones, at least 1; patients, not radiographs.
-    """
-    from scipy.special import betaincinv
-
-    failures = trials - successes
-    lower = float(betaincinv(successes, failures + 1, 0.025)) if successes else 0.0
-    upper = float(betaincinv(successes + 1, failures, 0.975)) if failures else 1.0
-    return lower, upper

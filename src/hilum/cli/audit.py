@@ -63,10 +63,8 @@ def run_audit(
         quiet: Show no progress.
 
     Returns:
-        With `gone` where the files could not be read: what the table tells is there all the same.
+        With `gone` where files could not be read or cohorts not be compared; what else was found is there.
 
-    Raises:
-        CohortError: If the cohorts cannot be compared.
     """
     from hilum.audit.table import audit_cohort
 
@@ -93,10 +91,13 @@ def run_audit(
     if other is not None:
         from hilum.audit.shift import compare_cohorts
 
-        with progress("looking", quiet=quiet) as advance:
-            others = take_in(other, embed, advance, turn=False)
-        with progress("telling apart", quiet=quiet) as advance:
-            audit.against = compare_cohorts(pictures, others, advance)
+        try:
+            with progress("looking", quiet=quiet) as advance:
+                others = take_in(other, embed, advance, turn=False)
+            with progress("telling apart", quiet=quiet) as advance:
+                audit.against = compare_cohorts(pictures, others, advance)
+        except CohortError as error:
+            audit.gone.append(error)
     for each in (audit.pictures, audit.labels, audit.shortcuts, audit.against):
         audit.lines += each.lines() if each else []
     return audit

@@ -101,8 +101,10 @@ def explain(
         raise UsageError(
             "nothing to explain: name radiographs, or ask for --filters, --layers or --trial"
         )
-    if trial is not None and (inputs or filters):
-        raise UsageError("--trial draws its own radiographs; leave files and --filters out")
+    if trial is not None and (inputs or filters or feature_maps):
+        raise UsageError(
+            "--trial draws its own radiographs; leave files, --filters and --feature-maps out"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not force:
         raise UsageError(f"{output} is not empty; choose another folder or add --force")
     classifier = load(model)
@@ -122,10 +124,12 @@ def explain(
             trial,
             list(asked),
             output,
+            finding=finding,
+            layer=layer,
+            options=Options(seed=seed, masks=masks),
             shuffled=shuffled or [],
             number=number,
             draws=draws,
-            seed=seed,
             command=command_line(),
             as_json=as_json,
         )

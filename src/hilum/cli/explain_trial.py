@@ -10,6 +10,7 @@ from hilum.findings import Part
 
 if TYPE_CHECKING:
     from hilum.evaluation.figures import Figure
+    from hilum.explanation.methods import Options
     from hilum.explanation.trials import ExplanationTrial
     from hilum.explanation.trials_sanity import SanityCheck
 
@@ -37,33 +38,64 @@ def try_methods(
     methods: list[str],
     output: Path,
     *,
+    finding: str,
+    layer: str | None,
+    options: "Options",
     shuffled: list[Path],
     number: int,
     draws: int,
-    seed: int,
     command: str,
     as_json: bool,
 ) -> None:
     """Put each method on trial, write `trial.json`, and print what held."""
+    from hilum.cohort import load_cohort
+    from hilum.evaluation.openings import record_opening
     from hilum.explanation.attempt import attempt, drawn_from
-    from hilum.files import ensure_folder, sha256_of_file, write_text
+    from hilum.explanation.methods import method_named
+    from hilum.explanation.target import target_of
+    from hilum.files import ensure_folder, write_text
     from hilum.model import load
 
+    for method in methods:
+        method_named(method)  # a typing error in the last costs no time of the first
     path, _, name = source.rpartition(":")
-    part = Part(name) if path and name in set(Part) else Part.VALIDATION
-    chosen = drawn_from(Path(path if path and name in set(Part) else source), part, number, seed)
-    ensure_folder(output)
+    named = bool(path) and name in set(Part)
+    part = Part(name) if named else Part.VALIDATION
     classifier, others = load(model), [load(each) for each in shuffled]
+    target_of(classifier.file.labels, classifier.file.calibration, finding)
+    chosen = drawn_from(Path(path if named else source), part, number, options.seed)
+    ensure_folder(output)
+    digest = classifier.file.sha256
+    openings = None
+    if named and part is Part.TEST:
+        openings = record_opening(load_cohort(Path(path)), digest)
     trials = []
     for method in methods:
         with progress(method, quiet=as_json):
             trials.append(
-                attempt(method, classifier, chosen, shuffled=others, draws=draws, seed=seed)
+                attempt(
+                    method,
+                    classifier,
+                    chosen,
+                    finding=finding,
+                    layer=layer,
+                    options=options,
+                    shuffled=others,
+                    draws=draws,
+                    seed=options.seed,
+                )
             )
     document = {
         "command": command,
-        "classifier_sha256": sha256_of_file(model),
+        "classifier_sha256": digest,
+        "shuffled_sha256": [each.file.sha256 for each in others],
         "cohort": chosen.name,
+        "cohort_sha256": chosen.digest(),  # of the radiographs that were drawn
+        "part": str(part) if named or not chosen.phantom else None,
+        "test_openings": openings,
+        "finding": finding,
+        "layer": layer,
+        "options": options.model_dump(mode="json"),
         "trials": [each.model_dump(mode="json") for each in trials],
     }
     write_text(output / TRIAL_FILE, json.dumps(document, indent=2) + "\n")

@@ -216,6 +216,11 @@ def candidates_from_csv(
         if not row[names["path"]]:
             raise CohortError(f"{table_path} line {number} has no path")
         path = Path(row[names["path"]]).as_posix()
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise CohortError(
+                f"{table_path} line {number}: {path} is no path below the root; write paths relative to a "
+                "folder and name it with --root"
+            )
         if first_at.setdefault(path, number) != number:
             raise CohortError(
                 f"{table_path} line {number}: {path} is on line {first_at[path]} already; keep one"

@@ -99,11 +99,13 @@ class Recalibration:
     def values(self, weights: Weights) -> dict[FigureName, Replicates]:
         """Return both under each set of weights; NaN where the likelihood has no maximum."""
         one = np.ones_like(self._log_odds)
-        line = np.stack([one, self._log_odds])
+        # On a scale of their own deviation, so that a step is as long for any probabilities.
+        unit = float(self._log_odds.std()) or 1.0
+        line = np.stack([one, self._log_odds / unit])
         slope = self._regression(weights, line, np.zeros_like(one), np.zeros((1, 2)))
         intercept = self._regression(weights, one[None], self._log_odds, np.zeros((1, 1)))
         return {
-            FigureName.CALIBRATION_SLOPE: slope[:, -1],
+            FigureName.CALIBRATION_SLOPE: slope[:, -1] / unit,
             FigureName.CALIBRATION_INTERCEPT: intercept[:, 0],
         }
 

@@ -5,12 +5,18 @@ patient has several, their placement values are summed first (Obuchowski, Biomet
 With one radiograph for each patient the two are the same.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import EvaluationError
+from hilum.evaluation.figures import LEVEL, Interval
 
-__all__ = ["areas_and_covariance"]
+__all__ = ["NO_VARIANCE", "Z", "area_interval", "areas_and_covariance"]
+
+NO_VARIANCE = 1e-15  # below it a variance is rounding
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 def areas_and_covariance(
@@ -60,3 +66,16 @@ def areas_and_covariance(
     other = without / ((without - 1) * n) * sums[1] @ sums[1].T
     between = count / (count - 1) * sums[0] @ sums[1].T
     return areas, one / m + other / n + (between + between.T) / (m * n)
+
+
+def area_interval(area: float, variance: float) -> Interval | None:
+    """Return the 95 % interval of an AUC from its variance; None where that is zero.
+
+    On the scale of log-odds, where an AUC near 1 is nearer to normal and the interval stays within
+    (0, 1) (Qin & Hotilovac, Stat Methods Med Res 2008;17:207-221).
+    """
+    if variance <= NO_VARIANCE or not 0.0 < area < 1.0:
+        return None
+    odds, reach = np.log(area / (1 - area)), Z * np.sqrt(variance) / (area * (1 - area))
+    lower, upper = (float(1 / (1 + np.exp(-end))) for end in (odds - reach, odds + reach))
+    return Interval(lower=lower, upper=upper, method="DeLong over patients")

@@ -5,13 +5,12 @@ children are referred if hardly a pneumonia may be missed.
 """
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.evaluation.delong import areas_and_covariance
-from hilum.evaluation.figures import LEVEL, FigureName, Interval
+from hilum.evaluation.delong import area_interval, areas_and_covariance
+from hilum.evaluation.figures import FigureName, Interval
 from hilum.evaluation.intervals import too_few
 from hilum.evaluation.subjects import Measure, Ranking, Replicates, Weights, ratio
 
@@ -123,9 +122,7 @@ def _high_sensitivity_area(
 def delong_interval(ranking: Ranking, patients: NDArray[np.str_]) -> Interval | str:
     """Return the 95 % interval of an AUC by its variance over patients, or why there is none.
 
-    On the scale of log-odds, where an AUC near 1 is nearer to normal and the interval stays within
-    (0, 1) (Qin & Hotilovac, Stat Methods Med Res 2008;17:207-221). It draws nothing, and so checks
-    the bootstrap.
+    It draws nothing, and so checks the bootstrap.
 
     Args:
         ranking: Of the radiographs.
@@ -134,10 +131,5 @@ def delong_interval(ranking: Ranking, patients: NDArray[np.str_]) -> Interval | 
     if why := too_few(ranking.measures[FigureName.AUC], patients):
         return why
     areas, covariance = areas_and_covariance(ranking.probabilities[None], ranking.truth, patients)
-    area, variance = float(areas[0]), float(covariance[0, 0])
-    if not 0.0 < area < 1.0 or variance <= 0.0:
-        return "the variance is zero here, so it claims certainty"
-    middle = np.log(area / (1.0 - area))
-    half = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * np.sqrt(variance) / (area * (1.0 - area))
-    lower, upper = (float(1.0 / (1.0 + np.exp(-end))) for end in (middle - half, middle + half))
-    return Interval(lower=lower, upper=upper, method="DeLong over patients")
+    found = area_interval(float(areas[0]), float(covariance[0, 0]))
+    return found or "the variance is zero here, so it claims certainty"

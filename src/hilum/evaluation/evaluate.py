@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hilum.cohort.hashes import near_hashes
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
+from hilum.errors import EvaluationError
 from hilum.evaluation.build import build_evidence
 from hilum.evaluation.calibration_choice import CalibrationChoice
 from hilum.evaluation.evidence import Context, Evidence
@@ -115,6 +117,10 @@ def evaluate_classifier(
     point = file.operating_point(operating_point)
     chosen = cohort.part(part)
     ensure_folder(folder)  # known to work before the work starts
+    for other, other_part in external:
+        _check_elsewhere(classifier, cohort, other, other_part)
+    if len({(other.digest(), each) for other, each in external}) < len(external):
+        raise EvaluationError("the same external part is named twice; name it once")
     with stage("reading") as progress:
         placed, predictions, pixels = predict(classifier, chosen, progress)
     openings = record_opening(cohort, file.sha256) if part is Part.TEST else None
@@ -153,6 +159,7 @@ def evaluate_classifier(
                     point,
                     seed=seed,
                     test_openings=opened,
+                    like_training=like_training(classifier, other.part(other_part)),
                     progress=progress,
                 )
             )
@@ -199,10 +206,34 @@ def evaluate_classifier(
     return evidence
 
 
+def _check_elsewhere(classifier: Classifier, cohort: Cohort, other: Cohort, part: Part) -> None:
+    """Refuse as external what the classifier or the cohort knows already.
+
+    Raises:
+        CohortError: If the part is empty.
+        EvaluationError: If they share files, or the part looks like what was learned from.
+    """
+    chosen = other.part(part)
+    if shared := set(cohort.table["sha256"]) & set(chosen.table["sha256"]):
+        raise EvaluationError(
+            f"{len(shared)} radiographs of {other.name} ({part}) are in {cohort.name}, too; external "
+            "evidence needs a cohort from elsewhere"
+        )
+    alike = like_training(classifier, chosen)
+    if alike > len(chosen) / 2:
+        raise EvaluationError(
+            f"{alike} of the {len(chosen)} radiographs of {other.name} ({part}) look like ones that the "
+            "classifier learned from; external evidence needs a cohort from elsewhere"
+        )
+
+
 def _calibration_choice(classifier: Classifier) -> CalibrationChoice | None:
     """Return how the calibration was chosen, which the evidence in the file tells."""
     told = classifier.file.evidence.get("calibration_choice")
-    return CalibrationChoice.model_validate(told) if told else None
+    try:
+        return CalibrationChoice.model_validate(told) if told else None
+    except ValidationError:
+        return None  # another hilum's words; the figures do not hang on them
 
 
 def unreadable(cohort: Cohort, part: Part) -> int:

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from hilum.cohort.hashes import ALIKE_BY_CHANCE
 from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import CohortError, EvaluationError
@@ -85,6 +86,7 @@ class ExternalCohort(Document):
     left_out: int = Field(default=0, ge=0)  # radiographs there whose finding the task cannot place
     unreadable: int = Field(default=0, ge=0)  # files of the external part
     test_openings: int | None = None  # how often the external test part was opened on this machine
+    like_training: int = Field(default=0, ge=0)  # radiographs there like one that was learned from
     seed: int
     replicates: int = Field(ge=1)
     drops: dict[FigureName, Drop]
@@ -101,6 +103,7 @@ def external_evidence(
     seed: int,
     replicates: int = REPLICATES,
     test_openings: int | None = None,
+    like_training: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExternalCohort:
     """Read a part of another cohort and hold it against a part that was read.
@@ -114,6 +117,7 @@ def external_evidence(
         seed: Of the bootstraps; the reference part's intervals are those of its own evidence.
         replicates: How many bootstrap replicates.
         test_openings: How often this external test part was opened, where it is one.
+        like_training: How many radiographs there look like one that the classifier learned from.
         progress: Called with how many of how many radiographs are decoded.
 
     Raises:
@@ -141,6 +145,7 @@ def external_evidence(
         left_out=len(chosen) - len(there.placed),
         unreadable=len(lost),
         test_openings=test_openings,
+        like_training=like_training,
         seed=seed,
         replicates=replicates,
         drops=_drops(here.predictions, there.predictions, sides, point, streams, replicates),
@@ -270,6 +275,11 @@ def external_finding(external: ExternalCohort) -> str:
                 text += f" (95 % interval {limits[0]:.3f} to {limits[1]:.3f})"
     likely = [cause.sentence for cause in external.causes if cause.likely]
     sentences = [f"{text}.", *likely[:1]]
+    if external.like_training > ALIKE_BY_CHANCE * there.radiographs:
+        sentences.append(
+            f"{external.like_training} radiographs there look like ones that the classifier learned "
+            "from; if they are copies, these figures are far too good."
+        )
     if external.left_out:
         sentences.append(
             f"{external.left_out} radiographs there are in no figure, because the task has no place "

@@ -189,7 +189,7 @@ def _prevalence(
 def _looks(here: ReadPart, there: ReadPart, rng: np.random.Generator, replicates: int) -> Cause:
     # Not above: these need scikit-learn, and evidence without external cohorts does not.
     from hilum.cohort.nuisance import NUISANCES, nuisances
-    from hilum.evaluation.telling_apart import APART, told_apart
+    from hilum.evaluation.telling_apart import APART, surely, told_apart
 
     # On the network's own grid, so that the size of a file, which it never sees, tells nothing.
     measures = nuisances(here.pixels), nuisances(there.pixels)
@@ -200,7 +200,7 @@ def _looks(here: ReadPart, there: ReadPart, rng: np.random.Generator, replicates
     except CohortError as error:
         text = f"Whether the radiographs look different cannot be told: {error}."
         return Cause(name="looks", likely=None, sentence=text)
-    apart = (area.value or 0.0) >= APART
+    apart = surely(area, APART)
     text = (
         f"The radiographs look {'different' if apart else 'alike'}: exposure, sharpness and borders "
         f"tell the two apart with an AUC of {brief(area)}, and {driver} lies farthest apart, by "
@@ -238,7 +238,7 @@ def _embedding(
     subject = Decision(np.ones(len(far), dtype=np.bool_), far, finding="radiographs there")
     figure = assess({"": subject}, others, rng, replicates)[""][FigureName.SENSITIVITY]
     assert figure.value is not None
-    strange = (figure.interval.lower if figure.interval else figure.value) > _OWN_BEYOND
+    strange = strange_share(figure)
     text = (
         f"To the classifier {brief(figure)} of the radiographs there lie farther from the reference "
         f"part than {percent(1 - _OWN_BEYOND)} of its own radiographs do from those of other patients"
@@ -249,6 +249,16 @@ def _embedding(
         )
     )
     return Cause(name="embedding", likely=strange, sentence=text, figure=figure)
+
+
+def strange_share(figure: Figure) -> bool:
+    """Say whether more radiographs lie far off than chance explains.
+
+    Twice as many as of the reference's own are asked for, because the limit is an estimate from few of
+    the reference's patients, too.
+    """
+    least = figure.interval.lower if figure.interval else figure.value
+    return least is not None and least > 2 * _OWN_BEYOND
 
 
 def beyond(

@@ -29,7 +29,6 @@ __all__ = [
     "cached_embeddings",
     "learned_from",
     "nearest",
-    "nearest_training",
     "with_neighbours",
 ]
 
@@ -77,26 +76,6 @@ def _directions(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     directions: NDArray[np.float64] = wide / np.where(lengths > 0, lengths, 1.0)
     return directions
-
-
-def nearest_training(
-    classifier: Classifier,
-    queries: NDArray[np.uint8],
-    training: NDArray[np.uint8],
-    k: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the training radiographs nearest to others, as `nearest` does.
-
-    Args:
-        classifier: Whose embeddings.
-        queries: On its grid, shape (q, size, size), uint8, q >= 1.
-        training: Likewise, shape (n, size, size), n >= k.
-        k: How many.
-
-    Raises:
-        EvaluationError: If there are not `k` training radiographs.
-    """
-    return nearest(embeddings_of(classifier, queries), embeddings_of(classifier, training), k)
 
 
 def cached_embeddings(
@@ -209,18 +188,22 @@ def with_neighbours(
         return []
     learned = learned_from(classifier, cohort)
     training = cached_embeddings(classifier, learned, progress=progress)
+    names, findings = learned.table["id"].to_list(), learned.findings
+    digests = learned.table["sha256"].to_list()
+    own = dict(cohort.table.select("id", "sha256").iter_rows())
     rows = {str(name): row for row, name in enumerate(ids)}
     queries = np.stack([pixels[rows[item.id]] for item in items])
-    found = nearest(embeddings_of(classifier, queries), training, min(k, len(training)))
+    # One more than wanted, because a radiograph that was learned from is nearest to itself.
+    found = nearest(embeddings_of(classifier, queries), training, min(k + 1, len(training)))
     grid = cached_pixels(learned, classifier.size)
-    names, findings = learned.table["id"].to_list(), learned.findings
     return [
         replace(
             item,
             neighbours=tuple(
                 Neighbour(names[row], findings[row], float(apart), embedded(grid[row]))
                 for row, apart in zip(indices, distances, strict=True)
-            ),
+                if digests[row] != own.get(item.id)
+            )[:k],
         )
         for item, indices, distances in zip(items, *found, strict=True)
     ]

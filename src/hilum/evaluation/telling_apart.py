@@ -11,7 +11,7 @@ from hilum.evaluation.shortcuts import out_of_fold_log_odds
 from hilum.evaluation.subjects import Ranking
 from hilum.model.schema import Document
 
-__all__ = ["APART", "MeasureShift", "area_of", "measure_shifts", "told_apart"]
+__all__ = ["APART", "MeasureShift", "area_of", "measure_shifts", "surely", "told_apart"]
 
 # Sets that can be told apart this well are not drawn from the same place.
 APART = 0.6
@@ -58,6 +58,13 @@ def area_of(
     """Return how well scores tell radiographs apart: the AUC with its interval over patients."""
     measured = assess({"": Ranking(scores, positive)}, patients, rng, replicates)
     return measured[""][FigureName.AUC]
+
+
+def surely(area: Figure, level: float) -> bool:
+    """Say whether an area reaches a level, chance allowed for."""
+    if area.value is None:
+        return False
+    return (area.interval.lower if area.interval else area.value) >= level
 
 
 def told_apart(

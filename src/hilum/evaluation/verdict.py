@@ -1,5 +1,6 @@
 """The verdict: what the evidence says in words, and what must be said against it."""
 
+from hilum.cohort.hashes import ALIKE_BY_CHANCE
 from hilum.errors import EvaluationError
 from hilum.evaluation.evidence import Evidence, PointFigures
 from hilum.evaluation.external import external_finding
@@ -19,10 +20,6 @@ _ENOUGH_PATIENTS = 100
 _NOTABLE_DROP = 0.05
 # Mean probability against prevalence: beyond this, probabilities mislead whoever reads them.
 _NOTABLE_MISCALIBRATION = 0.05
-
-# Share of radiographs that look like some training radiograph by chance alone: between the
-# validation and the train part of the Guangzhou set it is 0.8 %.
-ALIKE_BY_CHANCE = 0.05
 
 
 def point_in_words(measured: PointFigures) -> str:

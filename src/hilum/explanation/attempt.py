@@ -12,7 +12,7 @@ from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort, load_cohort
 from hilum.errors import UsageError
 from hilum.explanation.exact import ExactNetwork
-from hilum.explanation.methods import Explainer, explainer
+from hilum.explanation.methods import METHODS, Explainer, Options, explainer
 from hilum.explanation.target import target_of
 from hilum.explanation.trials import ExplanationTrial, try_explanation
 from hilum.explanation.trials_randomised import cascade
@@ -56,6 +56,9 @@ def attempt(
     classifier: Classifier,
     chosen: Cohort,
     *,
+    finding: str = "pneumonia",
+    layer: str | None = None,
+    options: Options | None = None,
     shuffled: Sequence[Classifier] = (),
     draws: int = 2,
     steps: int = 16,
@@ -68,6 +71,9 @@ def attempt(
         name: Of the method.
         classifier: What it explains.
         chosen: Radiographs, readable.
+        finding: What is explained.
+        layer: That the methods of a layer look at; the last block when None.
+        options: Of the methods.
         shuffled: Classifiers that learned from shuffled labels, for that sanity check.
         draws: How many random weights are drawn for the other; 0 leaves it out.
         steps: Of deletion and insertion.
@@ -77,18 +83,20 @@ def attempt(
     Raises:
         ModelError: If the method cannot explain the classifier.
         CohortError: If a file is gone or was changed.
+        UsageError: If there is no such finding, method or layer.
     """
+    target = target_of(classifier.file.labels, classifier.file.calibration, finding)
+    tried = _explainer(classifier, name, finding, layer, options)  # refuses before any work
     pixels = np.array(cached_pixels(chosen, classifier.size))
-    target = target_of(classifier.file.labels, classifier.file.calibration)
     network = ExactNetwork(classifier)
 
     def of_others(others: Sequence[Classifier]) -> list[Explainer]:
-        return [explainer(other, name) for other in others]
+        return [_explainer(other, name, finding, layer, options) for other in others]
 
     weights = cascade(classifier.file, draws=draws, seed=seed) if draws else {}
     return try_explanation(
         name,
-        explainer(classifier, name),
+        tried,
         pixels,
         chosen.patients,
         score=lambda some: network.log_odds([some], target),
@@ -99,6 +107,13 @@ def attempt(
         seed=seed,
         progress=progress,
     )
+
+
+def _explainer(
+    classifier: Classifier, name: str, finding: str, layer: str | None, options: Options | None
+) -> Explainer:
+    looked_at = layer if METHODS[name].layered else None
+    return explainer(classifier, name, finding=finding, layer=looked_at, options=options)
 
 
 def _masks(cohort: Cohort, side: int) -> NDArray[np.bool_] | None:

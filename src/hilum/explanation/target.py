@@ -1,7 +1,9 @@
-"""What is explained: the calibrated log-odds of one finding, of scores or of maps of scores.
+"""What is explained: the log-odds of one finding by scale and bias, of scores or of maps of scores.
 
 Log-odds and not the probability, because a probability near 1 hardly moves whatever is hidden, and
-because log-odds add up over the places of a class activation map.
+because log-odds add up over the places of a class activation map. Where the calibration is a beta or
+isotonic curve, these are the log-odds before the curve, which rises with them but need not cross 0
+where they do.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ class Target:
     calibration: Calibration
 
     def log_odds(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return calibrated log-odds (natural logarithm).
+        """Return log-odds (natural logarithm), before a beta or isotonic curve.
 
         Args:
             scores: Raw, shape (n, labels) or (n, labels, h, w).
