@@ -16,7 +16,7 @@ from hilum.cohort.phantom import write_phantoms
 from hilum.errors import CohortError, EvaluationError
 from hilum.evaluation import Context, FigureName, Predictions, build_evidence, predict
 from hilum.evaluation.external import ReadPart, external_evidence, external_finding
-from hilum.evaluation.external_causes import beyond, likely_causes, strange_share, strange_share
+from hilum.evaluation.external_causes import beyond, likely_causes, strange_share
 from hilum.evaluation.intervals import assess
 from hilum.evaluation.report import rendered
 from hilum.evaluation.subjects import Decision, Ranking

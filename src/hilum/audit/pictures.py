@@ -108,8 +108,8 @@ class PictureAudit(Document):
             ),
             _pairs(
                 "near copies within a part", within, False,
-                f"{len(within)} pairs of files in one part show one radiograph ({_ways(within)}); "
-                f"{maybe} more pairs look alike, but not by their pixels",
+                f"{len(within)} pairs of files in one part, exact copies apart, show one radiograph ({_ways(within)}); "
+                f"{maybe} more pairs anywhere look alike, but not by their pixels",
                 "keep one of each; copies count twice in every figure",
             ),
             _odd(

@@ -110,7 +110,7 @@ def _look_alikes_across_parts(table: pl.DataFrame) -> AuditLine:
         found=len(found),
         text=f"{len(found)} radiographs look much like one in another part (perceptual hashes "
         f"differ in at most {NEAR_BITS} of 64 bits); some may be copies at another size or quality",
-        remedy="look at the pairs; remove copies",
+        remedy="look at the pairs; what is a copy, remove (without --quick, near copies are confirmed by pixels)",
         examples=tuple(sorted(found)[:5]),
     )
 

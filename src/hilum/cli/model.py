@@ -17,11 +17,18 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.
 
 
 @app.command()
-def show(path: ModelPath, as_json: JsonFlag = False) -> None:
+def show(
+    path: ModelPath,
+    card: Annotated[bool, typer.Option("--card", help="Print its model card (Markdown).")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Show what a classifier says of itself."""
     from hilum.model import load_model_file
 
     model = load_model_file(path)
+    if card:
+        out.print(model.card, markup=False, soft_wrap=True)
+        return
     if as_json:
         emit_json(
             {

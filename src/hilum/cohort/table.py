@@ -113,10 +113,13 @@ class Cohort:
         chosen = self.readable.where(pl.col("part").is_in([str(part) for part in parts]))
         if not len(chosen):
             names = " or ".join(str(part) for part in parts)
-            raise CohortError(
-                f"the cohort {self.name} has no {names} part; "
-                "make one with: hilum cohort split COHORT -o NEW"
-            )
+            there = sorted(set(self.readable.table["part"]))
+            advice = f"it has {', '.join(there)}; name one of them" if there else "it has none"
+            if Part.TEST in parts:
+                advice += ", or hold some back (hilum cohort split COHORT --test 0.15 -o NEW) and train again"
+            elif Part.VALIDATION in parts or Part.TRAIN in parts:
+                advice += ", or make one with: hilum cohort split COHORT -o NEW"
+            raise CohortError(f"the cohort {self.name} has no {names} part; {advice}")
         return chosen
 
     def for_task(self, task: Task) -> tuple["Cohort", NDArray[np.int64]]:

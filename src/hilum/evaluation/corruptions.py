@@ -255,13 +255,13 @@ CORRUPTIONS: tuple[Corruption, ...] = (
         0.0, _grades("6", "2 3", "1"), _blur,
     ),
     Corruption(
-        "noise", "standard deviation in grey levels, on the network's grid",
+        "noise", "standard deviation in grey levels",
         "A low dose, an old detector, or a grainy film.",
         0.0, _grades("20", "5 10", "2"), _noise,
     ),
     # Its blocks of 8 x 8 are larger on this grid than they were in a whole file: harsher than life.
     Corruption(
-        "JPEG compression", "quality, on the network's grid",
+        "JPEG compression", "quality",
         "Pictures sent by messenger or packed hard for a data set.",
         None, _grades("10", "30 60", "90"), _compress,
     ),

@@ -60,11 +60,11 @@ class Discrimination:
         return {
             FigureName.PARTIAL_AUC: Measure(np.ones_like(yes), groups, missing),
             **{
-                name: Measure(no, groups, few.format(f"with {finding}", rate))
+                name: Measure(no, groups, few.format(f"with {finding}", rate), rate=True)
                 for name, rate in _SPECIFICITY_AT.items()
             },
             **{
-                name: Measure(yes, groups, few.format(f"that are {other}", rate))
+                name: Measure(yes, groups, few.format(f"that are {other}", rate), rate=True)
                 for name, rate in _SENSITIVITY_AT.items()
             },
         }

@@ -173,17 +173,19 @@ def _prevalence(
     sensitivity, specificity = (
         found[name].value for name in (FigureName.SENSITIVITY, FigureName.SPECIFICITY)
     )
-    differs = abs(after - before) >= _NOTABLE
+    differs, explains = abs(after - before) >= _NOTABLE, False
+    was = found[FigureName.PPV].value
     if differs and 0 < after < 1 and sensitivity is not None and specificity is not None:
         called = sensitivity * after + (1 - specificity) * (1 - after)
         if called > 0:
             expected = sensitivity * after / called
             measured = "undefined" if ppv.value is None else f"{ppv.value:.3f}"
+            explains = was is not None and abs(expected - was) >= _NOTABLE
             text += (
                 f", which with unchanged sensitivity and specificity gives a PPV of {expected:.3f} "
                 f"(it is {measured}); it moves PPV, NPV and average precision, not the AUC"
             )
-    return Cause(name="prevalence", likely=differs, sentence=f"{text}.")
+    return Cause(name="prevalence", likely=explains, sentence=f"{text}.")
 
 
 def _looks(here: ReadPart, there: ReadPart, rng: np.random.Generator, replicates: int) -> Cause:

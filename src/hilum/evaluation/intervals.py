@@ -179,6 +179,8 @@ def _figure(
         exact = clopper_pearson(people if value == 1.0 else 0, people)
         return figure(value=value, interval=exact)
     interval = drawn_interval(drawn)
+    if isinstance(interval, str) and measure.rate and value in (0.0, 1.0):
+        return figure(value=value, interval=clopper_pearson(people if value else 0, people))
     if isinstance(interval, str):
         return figure(value=value, no_interval=interval)
     return figure(value=value, interval=interval)

@@ -108,6 +108,6 @@ class Robustness(Document):
             f"{area}. Decisions change most under "
             f"{where.corruption} ({flips.label}: {where.unit}): {100 * (flips.flipped.value or 0.0):.1f} % of them, "
             f"{flips.to_pneumonia} to pneumonia and {flips.to_normal} to normal. "
-            f"{100 * stay:.1f} % stay the same under mirroring and under each shift by "
+            f"{100 * stay:.1f} % stay the same under all of mirroring and four shifts by "
             f"{100 * SMALL_SHIFT:g} %."
         )

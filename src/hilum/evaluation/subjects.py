@@ -38,6 +38,7 @@ class Measure:
     groups: dict[str, Mask]  # each must hold enough patients for an interval; the key is for people
     undefined: str  # why it would be undefined
     proportion: bool = False  # a plain fraction of `among`
+    rate: bool = False  # a fraction of `among` at a threshold that moves with the weights
 
 
 class Subject(Protocol):

@@ -20,6 +20,8 @@ _ENOUGH_PATIENTS = 100
 _NOTABLE_DROP = 0.05
 # Mean probability against prevalence: beyond this, probabilities mislead whoever reads them.
 _NOTABLE_MISCALIBRATION = 0.05
+# A rate that falls by this under a mild or plausible change is no rate to rely on.
+_COLLAPSE = 0.1
 
 
 def point_in_words(measured: PointFigures) -> str:
@@ -62,6 +64,7 @@ def caveats(evidence: Evidence) -> tuple[str, ...]:
             _about_the_aim(evidence),
             _about_size(evidence),
             _about_probabilities(evidence),
+            _about_robustness(evidence),
             [external_finding(each) for each in evidence.external],
             subgroup_findings(evidence.subgroups),
         )
@@ -80,8 +83,9 @@ def _about_the_data(evidence: Evidence) -> list[str]:
         )
     elif evidence.operating_point.point.chosen_on == str(evidence.part):
         found.append(
-            f"The operating point was chosen on this same {evidence.part} part, so the figures "
-            "are optimistic; evaluate the test part before you believe them."
+            f"The operating point was chosen on this same {evidence.part} part, and calibration fitted "
+            "to it, so figures, probabilities and their calibration are optimistic; evaluate the test "
+            "part before you believe them."
         )
     if evidence.test_openings is not None and evidence.test_openings > 1:
         found.append(
@@ -182,6 +186,29 @@ def _about_size(evidence: Evidence) -> list[str]:
             "the intervals are too narrow."
         )
     return found
+
+
+def _about_robustness(evidence: Evidence) -> list[str]:
+    """Say what practice may bring that the classifier does not bear."""
+    robust = evidence.robustness
+    if robust is None or robust.auc is None or robust.sensitivity is None:
+        return []
+    before = {"sensitivity": robust.sensitivity.value, "specificity": robust.specificity.value}  # type: ignore[union-attr]
+    worst: tuple[float, str] = (_COLLAPSE, "")
+    for curve in robust.curves:
+        for change in curve.ordinary:
+            after = {
+                "sensitivity": change.sensitivity.value,
+                "specificity": change.specificity.value,
+            }
+            for rate, value in after.items():
+                fall = (before[rate] or 0.0) - (value or 0.0)
+                if fall > worst[0]:
+                    words = f"under {curve.corruption} ({change.label}: {curve.unit}) {rate} falls from "
+                    worst = fall, f"{words}{before[rate]:.3f} to {value or 0.0:.3f}"
+    if not worst[1]:
+        return []
+    return [f"A change that practice may bring breaks it: {worst[1]}. See Robustness."]
 
 
 def _about_probabilities(evidence: Evidence) -> list[str]:

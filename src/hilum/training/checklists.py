@@ -140,7 +140,8 @@ def _facts(model: ModelFile) -> dict[str, str]:
     size = model.preprocessing.size
     findings = ", ".join(model.labels.findings)
     weights = recipe.get("chosen", {}).get("parameters")
-    loss = recipe.get("loss") or {}
+    loss, staged = recipe.get("loss") or {}, recipe.get("kind") == "staged"
+    head = (recipe.get("head") or {}).get("balance", "none")
     left_out = sum(origin.left_out.values())
     points = "; ".join(f"{p.aim}: {p.threshold:.3g}" for p in model.operating_points)
     gate = model.gate
@@ -155,15 +156,18 @@ def _facts(model: ModelFile) -> dict[str, str]:
         "predictors": "The picture alone; nothing else of the patient",
         "size": "What the cohort holds; no size was computed beforehand",
         "missing": f"Unreadable files and {left_out} radiographs whose finding has no place are left out",
-        "parts": "Train is learned from; validation chooses epochs, calibration and thresholds; test "
-        "is not touched",
+        "parts": "Train is learned from; validation chooses "
+        + ("epochs, calibration and thresholds" if staged else "calibration and thresholds")
+        + "; test is not touched",
         "made": f"{IN_PART}as the cohort says; no patient and no file is in two parts",
         "apart": "Patients: none is in two parts, nor is any file",
         "network": f"{origin.network}" + (f", {weights:,} weights" if weights else ""),
         "training": f"{origin.network}, recipe {recipe.get('name', 'unnamed')} with seed "
         f"{origin.seed}, in full in provenance.json",
         "weights": origin.network_weights,
-        "selection": "By the validation part, as the recipe says",
+        "selection": "By the validation part, as the recipe says"
+        if staged
+        else "Shrinkage by cross-validation over patients of the train part",
         "ensemble": "None; one network",
         "measures": "Discrimination, calibration, rates at operating points",
         "uncertainty": f"95 % intervals by {evidence.get('replicates', 'some')} bootstrap replicates "
@@ -172,7 +176,7 @@ def _facts(model: ModelFile) -> dict[str, str]:
         "prediction": "The network and its calibration are in this file; hilum screen runs them",
         "balance": f"Balancing: {loss['balance']}; calibrated afterwards"
         if "balance" in loss
-        else "As the recipe says; calibrated afterwards",
+        else f"Balancing: {head}; calibrated afterwards",
         "points": f"Calibrated probabilities. Thresholds by aim, chosen on validation: {points}",
         "difference": "Validation is of the same cohort; other hospitals were not looked at",
         "program": f"hilum {origin.hilum_version}, Apache-2.0",
