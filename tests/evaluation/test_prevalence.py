@@ -8,9 +8,15 @@ from sklearn.metrics import precision_score
 
 from hilum.errors import EvaluationError
 from hilum.evaluation import Context, build_evidence, choose_operating_point, parse_aim
+from hilum.evaluation.calibration import calibration_table
 from hilum.evaluation.figures import FigureName
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.prevalence import AtPrevalence, decision_curve, probabilities_at
+from hilum.evaluation.prevalence import (
+    AtPrevalence,
+    calibration_error_at,
+    decision_curve,
+    probabilities_at,
+)
 from hilum.evaluation.subjects import Decision
 from hilum.findings import Part, Task
 from hilum.model.schema import Labels
@@ -102,3 +108,31 @@ def test_no_false_alarm_is_no_certainty_where_pneumonia_is_rare():
     assert 0.2 < rare.ppv.interval.lower < 0.4
     assert rare.ppv.interval.upper == 1.0
     assert rare.npv.interval.upper < 1.0
+
+
+def test_probabilities_moved_to_a_prevalence_are_calibrated_on_radiographs_from_there():
+    """Against radiographs really drawn at that prevalence."""
+    rng = np.random.default_rng(2)
+    log_odds = {True: rng.normal(1.5, 1.2, 40_000), False: rng.normal(-1.5, 1.2, 40_000)}
+
+    def drawn(prevalence, count=20_000):
+        truth = rng.random(count) < prevalence
+        scores = np.where(
+            truth, rng.choice(log_odds[True], count), rng.choice(log_odds[False], count)
+        )
+        # The log-likelihood ratio of two normals, and Bayes' theorem.
+        ratio = scores * 3 / 1.2**2
+        return 1 / (1 + np.exp(-(ratio + np.log(prevalence / (1 - prevalence))))), truth
+
+    here, truth = drawn(0.74)
+    there, truth_there = drawn(0.1)
+    assert calibration_error_at(here, truth, 0.1) < 0.01
+    assert calibration_error_at(here, truth, float(truth.mean())) == pytest.approx(
+        calibration_table(here, truth, np.arange(len(truth)).astype(str)).expected_calibration_error
+    )
+    moved = probabilities_at(here, 0.74, 0.1)
+    assert np.quantile(moved[truth], 0.5) == pytest.approx(
+        np.quantile(there[truth_there], 0.5), abs=0.03
+    )
+    # What is off here is off there, too.
+    assert calibration_error_at(here**3, truth, 0.1) > 0.02

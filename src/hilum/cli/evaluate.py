@@ -31,6 +31,12 @@ def evaluate(
     operating_point: Annotated[
         str | None, typer.Option(help="Name of an operating point; the default one when not given.")
     ] = None,
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.001, max=0.999, help="Say what a call means where this share is ill. Repeatable."
+        ),
+    ] = None,
     external: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +80,7 @@ def evaluate(
         part,
         folder,
         operating_point=operating_point,
+        prevalences=prevalence or [],
         external=[_external(text) for text in external or []],
         robustness=robustness,
         neighbours=neighbours,

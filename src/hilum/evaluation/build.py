@@ -29,8 +29,10 @@ from hilum.evaluation.prevalence import (
     PREVALENCES,
     AtPrevalence,
     PrevalenceFigures,
+    calibration_error_at,
     decision_curve,
     exact_where_certain,
+    probabilities_at,
 )
 from hilum.evaluation.subjects import (
     Agreement,
@@ -53,6 +55,7 @@ def build_evidence(
     context: Context,
     seed: int,
     other_points: Sequence[OperatingPoint] = (),
+    prevalences: Sequence[float] = (),
     replicates: int = REPLICATES,
 ) -> Evidence:
     """Measure a classifier's predictions of one part.
@@ -62,6 +65,7 @@ def build_evidence(
         operating_point: The one that the report speaks of.
         context: Where the predictions come from.
         seed: Of the bootstrap; the same seed and predictions give the same evidence.
+        prevalences: In (0, 1), beside those that are always told.
         other_points: The classifier's further operating points; one of the same name is left out.
         replicates: How many bootstrap replicates.
 
@@ -76,6 +80,7 @@ def build_evidence(
     rng = np.random.default_rng(seed)
     findings = predictions.labels.findings
     truth, pneumonia = predictions.is_pneumonia, predictions.pneumonia
+    told = sorted({*PREVALENCES, *prevalences})
     others = [point for point in other_points if point.name != operating_point.name]
     points = [operating_point, *others]
     ranking = Ranking(pneumonia, truth)
@@ -86,7 +91,7 @@ def build_evidence(
         "error": ProbabilityError(pneumonia, truth),
         "discrimination": Discrimination(ranking),
         **{f"point {p.name}": Decision(truth, pneumonia >= p.threshold) for p in points},
-        **{f"prevalence {p}": AtPrevalence(decision, p) for p in PREVALENCES},
+        **{f"prevalence {p}": AtPrevalence(decision, p) for p in told},
         **_class_subjects(predictions),
     }
     measured = assess(subjects, predictions.patients, rng, replicates)
@@ -136,8 +141,8 @@ def build_evidence(
         ),
         overall={**measured["macro"], **measured["agreement"]} if several else {},
         at_prevalence=tuple(
-            _at_prevalence(p, measured[f"prevalence {p}"], at_points[0].figures)
-            for p in PREVALENCES
+            _at_prevalence(p, measured[f"prevalence {p}"], at_points[0], pneumonia, truth)
+            for p in told
         ),
         decision_curve=decision_curve(pneumonia, truth),
         # A seed of its own, so that the other figures stay what they were.
@@ -152,13 +157,28 @@ def build_evidence(
     )
 
 
-def _at_prevalence(prevalence: float, found: Figures, here: Figures) -> PrevalenceFigures:
-    rates = here[FigureName.SENSITIVITY], here[FigureName.SPECIFICITY]
+def _at_prevalence(
+    prevalence: float,
+    found: Figures,
+    here: PointFigures,
+    pneumonia: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+) -> PrevalenceFigures:
+    rates = here.figures[FigureName.SENSITIVITY], here.figures[FigureName.SPECIFICITY]
     ppv, npv = (
         exact_where_certain(name, found[name], *rates, prevalence)
         for name in (FigureName.PPV, FigureName.NPV)
     )
-    return PrevalenceFigures(prevalence=prevalence, ppv=ppv, npv=npv)
+    if truth.all() or not truth.any():
+        return PrevalenceFigures(prevalence=prevalence, ppv=ppv, npv=npv)
+    threshold = np.array([here.point.threshold])
+    return PrevalenceFigures(
+        prevalence=prevalence,
+        ppv=ppv,
+        npv=npv,
+        threshold=float(probabilities_at(threshold, float(truth.mean()), prevalence)[0]),
+        calibration_error=calibration_error_at(pneumonia, truth, prevalence),
+    )
 
 
 def _most_probable(predictions: Predictions) -> NDArray[np.int64]:

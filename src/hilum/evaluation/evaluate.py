@@ -79,6 +79,7 @@ def evaluate_classifier(
     folder: Path,
     *,
     operating_point: str | None = None,
+    prevalences: Sequence[float] = (),
     external: Sequence[External] = (),
     robustness: bool = False,
     neighbours: bool = False,
@@ -96,6 +97,7 @@ def evaluate_classifier(
         part: Which part.
         folder: Where to write; made when it is not there.
         operating_point: Name of the one that the report speaks of; the default one when None.
+        prevalences: Elsewhere, in (0, 1), to say what a call would mean there.
         external: Parts of other cohorts to hold it against, at the same operating point.
         robustness: Read a sample again under graded changes, which takes most of the time.
         neighbours: Show the nearest training radiographs beside those of the galleries; the cohort
@@ -144,6 +146,7 @@ def evaluate_classifier(
         ),
         seed=seed,
         other_points=file.operating_points,
+        prevalences=prevalences,
     )
     read = ReadPart(cohort.name, part, placed, predictions, pixels)
     elsewhere = []

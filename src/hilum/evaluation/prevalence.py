@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hilum.errors import EvaluationError
+from hilum.evaluation.calibration import mass_bins
 from hilum.evaluation.figures import Figure, FigureName, Interval
 from hilum.evaluation.subjects import Decision, Measure, Replicates, Weights
 from hilum.model.schema import Document
@@ -21,6 +22,7 @@ __all__ = [
     "AtPrevalence",
     "NetBenefit",
     "PrevalenceFigures",
+    "calibration_error_at",
     "decision_curve",
     "exact_where_certain",
     "probabilities_at",
@@ -37,6 +39,10 @@ class PrevalenceFigures(Document):
     prevalence: float = Field(gt=0.0, lt=1.0)
     ppv: Figure
     npv: Figure
+    # What the operating point's threshold is on probabilities moved to that prevalence, and their
+    # expected calibration error there; None where this part lacks a class.
+    threshold: float | None = None
+    calibration_error: float | None = None
 
 
 class NetBenefit(Document):
@@ -146,6 +152,29 @@ def probabilities_at(
             )
     ill, well = pneumonia * wanted / seen, (1.0 - pneumonia) * (1.0 - wanted) / (1.0 - seen)
     return np.asarray(ill / (ill + well), dtype=np.float64)
+
+
+def calibration_error_at(
+    pneumonia: NDArray[np.float64], truth: NDArray[np.bool_], wanted: float
+) -> float:
+    """Return the expected calibration error at another prevalence, of probabilities moved to it.
+
+    Each radiograph weighs what its class weighs there; bins are of equal mass here, and hold the same
+    radiographs after the move.
+
+    Args:
+        pneumonia: Calibrated here, shape (n,), in [0, 1].
+        truth: The reference standard, shape (n,); both classes occur.
+        wanted: Prevalence elsewhere, in (0, 1).
+
+    Raises:
+        EvaluationError: If a prevalence is not in (0, 1).
+    """
+    seen = float(truth.mean())
+    gap = probabilities_at(pneumonia, seen, wanted) - truth
+    weights = np.where(truth, wanted / seen, (1.0 - wanted) / (1.0 - seen))
+    bins = mass_bins(pneumonia)
+    return float(sum(abs((weights[rows] * gap[rows]).sum()) for rows in bins) / weights.sum())
 
 
 def decision_curve(
