@@ -3,8 +3,8 @@
 Ordinary validation comes from the same machines as training, with the same shortcuts, so it cannot tell
 a network that reads lungs from one that reads sharpness. Here some radiographs of the validation part are
 read turned, cropped, blurred, noisy, inverted, coarse or framed, each far beyond what a department lets
-pass, and the score is how well they are ranked on average. Of the validations that were tried it alone
-ranked classifiers as another part did; docs/generalisation.md has the figures. Beside it stand the pairs
+pass, and the score is how well they are ranked on average. It was found by looking at a test part, where
+it alone of several ranked classifiers rightly; docs/generalisation.md says what that is worth. Beside it stand the pairs
 that nuisances cannot order or order wrongly.
 """
 
