@@ -34,14 +34,19 @@ class AuditLine:
     examples: tuple[str, ...] = ()  # identifiers of radiographs, at most five
 
 
-def audit_cohort(cohort: Cohort) -> list[AuditLine]:
-    """Check a cohort; a line with `serious` means that its results would mislead."""
+def audit_cohort(cohort: Cohort, *, by_hash: bool = True) -> list[AuditLine]:
+    """Check a cohort; a line with `serious` means that its results would mislead.
+
+    Args:
+        cohort: The cohort.
+        by_hash: Look for copies by perceptual hashes; not where `pictures` looks by the pixels.
+    """
     table = cohort.readable.table
     return [
         _unreadable(cohort),
         _shared_patients(table),
         _same_file_across_parts(table),
-        _look_alikes_across_parts(table),
+        *([_look_alikes_across_parts(table)] if by_hash else []),
         _same_file_two_patients(table),
         _same_file_two_findings(table),
         _repeated_within_part(table),
@@ -110,7 +115,7 @@ def _look_alikes_across_parts(table: pl.DataFrame) -> AuditLine:
         found=len(found),
         text=f"{len(found)} radiographs look much like one in another part (perceptual hashes "
         f"differ in at most {NEAR_BITS} of 64 bits); some may be copies at another size or quality",
-        remedy="look at the pairs; what is a copy, remove (without --quick, near copies are confirmed by pixels)",
+        remedy="look at the pairs, or audit without --quick, which compares their pixels; remove copies",
         examples=tuple(sorted(found)[:5]),
     )
 

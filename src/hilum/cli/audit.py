@@ -68,9 +68,9 @@ def run_audit(
     """
     from hilum.audit.table import audit_cohort
 
-    audit = Audit(audit_cohort(cohort))
     if quick:
-        return audit
+        return Audit(audit_cohort(cohort))
+    audit = Audit(audit_cohort(cohort, by_hash=False))
     from hilum.audit.labels import audit_labels
     from hilum.audit.pictures import audit_pictures, take_in
     from hilum.audit.shortcuts import audit_shortcuts
@@ -86,8 +86,8 @@ def run_audit(
         with progress("measuring", quiet=quiet) as advance:
             audit.shortcuts = audit_shortcuts(cohort, advance)
     except CohortError as error:
-        audit.gone.append(error)  # what the table alone tells is shown before this ends the command
-        return audit
+        # What the table alone tells is shown before this ends the command.
+        return Audit(audit_cohort(cohort), gone=[*audit.gone, error])
     if other is not None:
         from hilum.audit.shift import compare_cohorts
 

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from hilum.findings import RESEARCH_USE
+from hilum.findings import RESEARCH_USE, Part
 
-__all__ = ["command_line", "emit_json", "err", "note", "out", "progress", "table"]
+__all__ = ["cohort_part", "command_line", "emit_json", "err", "note", "out", "progress", "table"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -23,6 +24,12 @@ err = Console(stderr=True, highlight=False)
 def command_line() -> str:
     """Return the command as it was typed, for provenance."""
     return shlex.join(["hilum", *sys.argv[1:]])
+
+
+def cohort_part(text: str, default: Part) -> tuple[Path, Part]:
+    """Take COHORT[:PART] apart."""
+    path, _, name = text.rpartition(":")
+    return (Path(path), Part(name)) if path and name in set(Part) else (Path(text), default)
 
 
 def emit_json(value: Any) -> None:

@@ -2,16 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from hilum.cli.console import command_line, emit_json, note, progress, research_use
+from hilum.cli.console import cohort_part, command_line, emit_json, note, progress, research_use
 from hilum.cli.train import print_figures
 from hilum.findings import Part
-
-if TYPE_CHECKING:
-    from hilum.cohort.table import Cohort
 
 __all__ = ["evaluate"]
 
@@ -74,6 +71,7 @@ def evaluate(
     name = re.sub(r"[^\w-]+", "_", loaded.name)
     folder = output or model.parent / f"evidence-{name}-{part}"
     check_new(folder / "metrics.json", force=force)
+    elsewhere = [cohort_part(text, Part.TEST) for text in external or []]
     evidence = evaluate_classifier(
         load(model),
         loaded,
@@ -81,7 +79,7 @@ def evaluate(
         folder,
         operating_point=operating_point,
         prevalences=prevalence or [],
-        external=[_external(text) for text in external or []],
+        external=[(load_cohort(path), part) for path, part in elsewhere],
         robustness=robustness,
         neighbours=neighbours,
         command=command_line(),
@@ -97,13 +95,3 @@ def evaluate(
         note(evidence.robustness.in_words)
     note(f"{folder / 'report.html'}\n{folder / 'metrics.json'}\n{folder / 'predictions.csv'}")
     research_use()
-
-
-def _external(text: str) -> "tuple[Cohort, Part]":
-    """Read COHORT[:PART]."""
-    from hilum.cohort import load_cohort
-
-    path, _, name = text.rpartition(":")
-    if path and name in set(Part):
-        return load_cohort(Path(path)), Part(name)
-    return load_cohort(Path(text)), Part.TEST

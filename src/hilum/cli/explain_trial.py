@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.cli.console import emit_json, note, progress, research_use, table
+from hilum.cli.console import cohort_part, emit_json, note, progress, research_use, table
 from hilum.findings import Part
 
 if TYPE_CHECKING:
@@ -58,17 +58,15 @@ def try_methods(
 
     for method in methods:
         method_named(method)  # a typing error in the last costs no time of the first
-    path, _, name = source.rpartition(":")
-    named = bool(path) and name in set(Part)
-    part = Part(name) if named else Part.VALIDATION
+    path, part = cohort_part(source, Part.VALIDATION)
     classifier, others = load(model), [load(each) for each in shuffled]
     target_of(classifier.file.labels, classifier.file.calibration, finding)
-    chosen = drawn_from(Path(path if named else source), part, number, options.seed)
+    chosen = drawn_from(path, part, number, options.seed)
     ensure_folder(output)
     digest = classifier.file.sha256
     openings = None
-    if named and part is Part.TEST:
-        openings = record_opening(load_cohort(Path(path)), digest)
+    if part is Part.TEST and not path.is_dir():
+        openings = record_opening(load_cohort(path), digest)
     trials = []
     for method in methods:
         with progress(method, quiet=as_json):
@@ -91,7 +89,7 @@ def try_methods(
         "shuffled_sha256": [each.file.sha256 for each in others],
         "cohort": chosen.name,
         "cohort_sha256": chosen.digest(),  # of the radiographs that were drawn
-        "part": str(part) if named or not chosen.phantom else None,
+        "part": None if path.is_dir() else str(part),
         "test_openings": openings,
         "finding": finding,
         "layer": layer,

@@ -23,19 +23,11 @@ from hilum.cohort.table import COLUMNS, METADATA, Cohort
 from hilum.errors import CohortError, RadiographError
 from hilum.files import printable
 from hilum.findings import Finding, Part
-from hilum.imaging import read, squash
-from hilum.imaging._dicom_header import open_dicom
+from hilum.imaging import Radiograph, read, squash
 
 __all__ = ["BuildOptions", "build_cohort"]
 
 _HASH_SIDE = 64  # pixels; the perceptual hash works on 32 x 32, so this loses nothing
-# DICOM attributes (PS3.6) that say the metadata; the scanner is its maker and its model.
-_TAGS = {
-    "view": (0x00185101,),
-    "age": (0x00101010,),
-    "sex": (0x00100040,),
-    "scanner": (0x00080070, 0x00081090),
-}
 _THREADS = 4  # decoding releases the interpreter lock; more than the cores hides slow disks
 
 
@@ -175,21 +167,20 @@ def _measure(
         sha256=origin.sha256,
         phash=_perceptual_hash(squash(radiograph, _HASH_SIDE)),
     )
-    if origin.format == "DICOM":
-        for column, value in _of_header(root / candidate.path).items():
-            if row[column] is None:  # a table outranks the header, since a person made it
-                row[column] = value
+    for column, value in _of_header(radiograph).items():
+        if row[column] is None:  # a table outranks the header, since a person made it
+            row[column] = value
     return row
 
 
-def _of_header(path: Path) -> dict[str, str | float | None]:
-    """Return the metadata that a readable DICOM file's header says; what it garbles is null."""
-    header = open_dicom(path.read_bytes()).header
+def _of_header(radiograph: Radiograph) -> dict[str, str | float | None]:
+    """Return the metadata that a DICOM header says; what it garbles is null."""
+    origin, who = radiograph.provenance, radiograph.identifiers
+    said = {"view": origin.view_position, "age": who.age, "sex": who.sex, "scanner": origin.scanner}
     found: dict[str, str | float | None] = {}
-    for column, tags in _TAGS.items():
+    for column, text in said.items():
         with contextlib.suppress(ValueError):
-            texts = [header.text(tag) for tag in tags]
-            found[column] = metadata_of(column, " ".join(text for text in texts if text))
+            found[column] = metadata_of(column, text)
     return found
 
 

@@ -122,17 +122,28 @@ class Cohort:
             raise CohortError(f"the cohort {self.name} has no {names} part; {advice}")
         return chosen
 
-    def for_task(self, task: Task) -> tuple["Cohort", NDArray[np.int64]]:
+    def for_task(
+        self, task: Task, *, every_finding: bool = True
+    ) -> tuple["Cohort", NDArray[np.int64]]:
         """Return the radiographs that a task can place, with the index of the label of each.
 
+        Args:
+            task: What tells findings apart.
+            every_finding: Whether each of its findings must occur, as training needs.
+
         Raises:
-            CohortError: If none is left, or a finding of the task never occurs.
+            CohortError: If none is left, or a finding that must occur does not.
         """
         labels = [task.label_of(finding) for finding in self.findings]
         kept = replace(self, table=self.table.filter(pl.Series([x is not None for x in labels])))
         truth = np.array([x for x in labels if x is not None], dtype=np.int64)
         missing = [str(f) for i, f in enumerate(task.labels) if not (truth == i).any()]
-        if missing:
+        if not len(truth):
+            raise CohortError(
+                f"the cohort {self.name} has no radiograph whose finding the task '{task}' can place; "
+                "use a classifier of the binary task"
+            )
+        if missing and every_finding:
             raise CohortError(
                 f"the cohort {self.name} has no radiograph with {' nor '.join(missing)} "
                 f"where the task '{task}' needs some"

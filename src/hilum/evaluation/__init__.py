@@ -7,7 +7,7 @@ from hilum.evaluation.calibration import (
     fit_calibration,
     negative_log_likelihood,
 )
-from hilum.evaluation.evaluate import evaluate_classifier, predict
+from hilum.evaluation.evaluate import evaluate_classifier
 from hilum.evaluation.evidence import Context, Evidence, PointFigures
 from hilum.evaluation.figures import Figure, FigureName, Interval
 from hilum.evaluation.gallery import GalleryItem, confident_mistakes
@@ -22,6 +22,7 @@ from hilum.evaluation.operating_points import (
     parse_aim,
 )
 from hilum.evaluation.predictions import Predictions
+from hilum.evaluation.reading import predict
 from hilum.evaluation.report import render_report, write_evidence
 from hilum.evaluation.subjects import Decision, Ranking
 from hilum.evaluation.verdict import caveats, verdict

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hilum.cohort.hashes import near_hashes
-from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.build import build_evidence
@@ -20,7 +19,7 @@ from hilum.evaluation.gallery import confident_mistakes, least_certain, pictured
 from hilum.evaluation.neighbours import learned_from, with_neighbours
 from hilum.evaluation.openings import record_opening
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.reading import scores_of
+from hilum.evaluation.reading import predict
 from hilum.evaluation.report import write_evidence
 from hilum.evaluation.robustness import measure_robustness
 from hilum.evaluation.robustness_plots import robustness_plots
@@ -30,46 +29,11 @@ from hilum.findings import Part
 from hilum.model import Classifier
 from hilum.model.gate import refusal_by_picture
 
-__all__ = ["External", "evaluate_classifier", "like_training", "predict", "unreadable"]
+__all__ = ["External", "evaluate_classifier", "like_training", "unreadable"]
 
 External = tuple[Cohort, Part]  # another hospital's radiographs
 # Given the name of a step, returns a context that is told how many of how many are done.
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-
-
-def predict(
-    classifier: Classifier,
-    part: Cohort,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Cohort, Predictions, NDArray[np.uint8]]:
-    """Read the radiographs of a part.
-
-    The gate is not asked: figures are over every readable radiograph, and the evidence counts
-    those that screening would refuse.
-
-    Args:
-        classifier: The classifier.
-        part: Readable radiographs.
-        progress: Called with how many of how many are read.
-
-    Returns:
-        The radiographs that the task can place; their predictions; and the pixels these were made
-        from, shape (n, size, size), uint8.
-
-    Raises:
-        CohortError: If a file cannot be read any more, or a finding of the task never occurs.
-    """
-    placed, truth = part.for_task(classifier.file.labels.task)
-    pixels = cached_pixels(placed, classifier.size)
-    scores = scores_of(classifier, pixels, progress)
-    predictions = Predictions(
-        labels=classifier.file.labels,
-        probabilities=classifier.probabilities(scores),
-        truth=truth,
-        patients=placed.patients,
-        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
-    )
-    return placed, predictions, pixels
 
 
 def evaluate_classifier(
@@ -119,8 +83,7 @@ def evaluate_classifier(
     point = file.operating_point(operating_point)
     chosen = cohort.part(part)
     ensure_folder(folder)  # known to work before the work starts
-    for other, other_part in external:
-        _check_elsewhere(classifier, cohort, other, other_part)
+    alike = [_check_elsewhere(classifier, cohort, *each) for each in external]
     if len({(other.digest(), each) for other, each in external}) < len(external):
         raise EvaluationError("the same external part is named twice; name it once")
     with stage("reading") as progress:
@@ -150,7 +113,7 @@ def evaluate_classifier(
     )
     read = ReadPart(cohort.name, part, placed, predictions, pixels)
     elsewhere = []
-    for other, other_part in external:
+    for (other, other_part), like_ours in zip(external, alike, strict=True):
         with stage(f"reading {other.name}") as progress:
             opened = record_opening(other, file.sha256) if other_part is Part.TEST else None
             elsewhere.append(
@@ -162,7 +125,7 @@ def evaluate_classifier(
                     point,
                     seed=seed,
                     test_openings=opened,
-                    like_training=like_training(classifier, other.part(other_part)),
+                    like_training=like_ours,
                     progress=progress,
                 )
             )
@@ -209,8 +172,11 @@ def evaluate_classifier(
     return evidence
 
 
-def _check_elsewhere(classifier: Classifier, cohort: Cohort, other: Cohort, part: Part) -> None:
+def _check_elsewhere(classifier: Classifier, cohort: Cohort, other: Cohort, part: Part) -> int:
     """Refuse as external what the classifier or the cohort knows already.
+
+    Returns:
+        How many radiographs there look like one that was learned from.
 
     Raises:
         CohortError: If the part is empty.
@@ -228,6 +194,7 @@ def _check_elsewhere(classifier: Classifier, cohort: Cohort, other: Cohort, part
             f"{alike} of the {len(chosen)} radiographs of {other.name} ({part}) look like ones that the "
             "classifier learned from; external evidence needs a cohort from elsewhere"
         )
+    return alike
 
 
 def _calibration_choice(classifier: Classifier) -> CalibrationChoice | None:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hilum.cohort.hashes import ALIKE_BY_CHANCE
-from hilum.cohort.pixels import cached_pixels
 from hilum.cohort.table import Cohort
-from hilum.errors import CohortError, EvaluationError
+from hilum.errors import EvaluationError
 from hilum.evaluation.calibration import calibration_table
 from hilum.evaluation.external_causes import Cause, ReadPart, likely_causes
 from hilum.evaluation.figures import Figure, FigureName, Interval
 from hilum.evaluation.intervals import REPLICATES, assess, bootstrap, drawn_interval
 from hilum.evaluation.operating_points import counts_at
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.reading import scores_of
+from hilum.evaluation.reading import predict
 from hilum.evaluation.subjects import Decision, Ranking, Subject
 from hilum.evaluation.wording import brief
 from hilum.findings import Part
@@ -130,7 +129,8 @@ def external_evidence(
             f"{len(shared)} radiographs of {other.name} are in the reference part, too; external "
             "evidence needs a cohort from elsewhere"
         )
-    there = _read(classifier, chosen, part, progress)
+    # Elsewhere a finding may be absent; what cannot be measured without it says so.
+    there = ReadPart(other.name, part, *predict(classifier, chosen, progress, every_finding=False))
     streams = [[seed], [seed, 1], [seed, 2]]  # the first is the seed itself, as in the evidence
     sides = [
         _side(each, point, np.random.default_rng(stream), replicates)
@@ -160,32 +160,6 @@ def external_evidence(
             replicates,
         ),
     )
-
-
-def _read(
-    classifier: Classifier,
-    chosen: Cohort,
-    part: Part,
-    progress: Callable[[int, int], None] | None,
-) -> ReadPart:
-    """Read the radiographs that the task can place; unlike in training, no finding need occur."""
-    labels = classifier.file.labels
-    index = [labels.task.label_of(finding) for finding in chosen.findings]
-    placed = chosen.where(pl.lit(pl.Series([label is not None for label in index])))
-    if not len(placed):
-        raise CohortError(
-            f"the cohort {chosen.name} has no {part} radiograph whose finding the task "
-            f"'{labels.task}' can place; use a classifier of the binary task"
-        )
-    pixels = cached_pixels(placed, classifier.size, progress=progress)
-    predictions = Predictions(
-        labels=labels,
-        probabilities=classifier.probabilities(scores_of(classifier, pixels)),
-        truth=np.array([label for label in index if label is not None], dtype=np.int64),
-        patients=placed.patients,
-        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
-    )
-    return ReadPart(chosen.name, part, placed, predictions, pixels)
 
 
 def _subjects(predictions: Predictions, point: OperatingPoint) -> dict[str, Subject]:

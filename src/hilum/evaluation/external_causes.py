@@ -18,7 +18,7 @@ from hilum.evaluation.figures import Figure, FigureName
 from hilum.evaluation.intervals import assess
 from hilum.evaluation.operating_points import Aim, AimKind, choose_operating_point
 from hilum.evaluation.predictions import Predictions
-from hilum.evaluation.reading import embeddings_of
+from hilum.evaluation.reading import directions, embeddings_of
 from hilum.evaluation.subjects import Decision
 from hilum.evaluation.wording import brief, percent
 from hilum.findings import Part
@@ -291,7 +291,7 @@ def _nearest(
     queries: NDArray[np.float32], reference: NDArray[np.float32], whose: NDArray[np.intp] | None
 ) -> NDArray[np.float64]:
     """Return one less the cosine of the nearest, shape (m,); of another patient if `whose`."""
-    known, asked = _of_length_one(reference), _of_length_one(queries)
+    known, asked = directions(reference), directions(queries)
     found = []
     for start in range(0, len(asked), _CHUNK):
         likeness = asked[start : start + _CHUNK] @ known.T
@@ -299,9 +299,3 @@ def _nearest(
             likeness[whose[start : start + _CHUNK, None] == whose] = -np.inf
         found.append(1.0 - likeness.max(axis=1))
     return np.concatenate(found)
-
-
-def _of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    double = vectors.astype(np.float64)
-    lengths = np.linalg.norm(double, axis=1, keepdims=True)
-    return np.asarray(double / np.maximum(lengths, np.finfo(np.float64).tiny))

@@ -20,7 +20,7 @@ from hilum.cohort.pixels import VERSION, cache_folder, cached_pixels
 from hilum.cohort.table import Cohort
 from hilum.errors import EvaluationError
 from hilum.evaluation.gallery import GalleryItem, Neighbour, embedded
-from hilum.evaluation.reading import embeddings_of
+from hilum.evaluation.reading import directions, embeddings_of
 from hilum.files import ensure_folder, write_bytes
 from hilum.findings import Part
 from hilum.model import Classifier
@@ -59,23 +59,15 @@ def nearest(
         raise EvaluationError(
             f"{k} neighbours cannot be found among {len(others)} radiographs; ask for fewer"
         )
-    there = _directions(others)
+    there = directions(others)
     indices = np.empty((len(queries), k), np.int64)
     distances = np.empty((len(queries), k), np.float64)
     for start in range(0, len(queries), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        apart = np.clip(1.0 - _directions(queries[rows]) @ there.T, 0.0, 2.0)
+        apart = np.clip(1.0 - directions(queries[rows]) @ there.T, 0.0, 2.0)
         indices[rows] = np.argsort(apart, axis=1, kind="stable")[:, :k]
         distances[rows] = np.take_along_axis(apart, indices[rows], axis=1)
     return indices, distances
-
-
-def _directions(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return embeddings with length 1; zeros stay zeros."""
-    wide = embeddings.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    directions: NDArray[np.float64] = wide / np.where(lengths > 0, lengths, 1.0)
-    return directions
 
 
 def cached_embeddings(

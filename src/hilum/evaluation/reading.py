@@ -1,14 +1,17 @@
-"""Running a classifier's network over radiographs that are already decoded."""
+"""Running a classifier over radiographs: what its network says of them, and its predictions of a part."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.cohort.pixels import cached_pixels
+from hilum.cohort.table import Cohort
+from hilum.evaluation.predictions import Predictions
 from hilum.model import Classifier
 from hilum.model.network import BATCH
 
-__all__ = ["embeddings_of", "outputs_of", "scores_of"]
+__all__ = ["directions", "embeddings_of", "outputs_of", "predict", "scores_of"]
 
 Progress = Callable[[int, int], None]
 
@@ -50,3 +53,49 @@ def embeddings_of(
 ) -> NDArray[np.float32]:
     """Return what a classifier's last layer decides by, shape (n, channels)."""
     return outputs_of(classifier, pixels, "embedding", progress)
+
+
+def directions(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return embeddings with length 1, shape (n, channels); zeros stay zeros."""
+    wide = embeddings.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    scaled: NDArray[np.float64] = wide / np.where(lengths > 0, lengths, 1.0)
+    return scaled
+
+
+def predict(
+    classifier: Classifier,
+    part: Cohort,
+    progress: Progress | None = None,
+    *,
+    every_finding: bool = True,
+) -> tuple[Cohort, Predictions, NDArray[np.uint8]]:
+    """Read the radiographs of a part.
+
+    The gate is not asked: figures are over every readable radiograph, and the evidence counts
+    those that screening would refuse.
+
+    Args:
+        classifier: The classifier.
+        part: Readable radiographs.
+        progress: Called with how many of how many are read.
+        every_finding: Whether each finding of the task must occur.
+
+    Returns:
+        The radiographs that the task can place; their predictions; and the pixels these were made
+        from, shape (n, size, size), uint8.
+
+    Raises:
+        CohortError: If a file cannot be read any more, or a finding that must occur does not.
+    """
+    placed, truth = part.for_task(classifier.file.labels.task, every_finding=every_finding)
+    pixels = cached_pixels(placed, classifier.size)
+    scores = scores_of(classifier, pixels, progress)
+    predictions = Predictions(
+        labels=classifier.file.labels,
+        probabilities=classifier.probabilities(scores),
+        truth=truth,
+        patients=placed.patients,
+        ids=np.array(placed.table["id"].to_list(), dtype=np.str_),
+    )
+    return placed, predictions, pixels

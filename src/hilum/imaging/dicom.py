@@ -17,6 +17,7 @@ __all__ = ["read_dicom"]
 
 _MODALITY, _BODY_PART, _VIEW, _INTENT = 0x00080060, 0x00180015, 0x00185101, 0x00080068
 _PATIENT, _STUDY, _SERIES, _INSTANCE = 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
+_AGE, _SEX, _MAKER, _MODEL = 0x00101010, 0x00100040, 0x00080070, 0x00081090
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
@@ -57,6 +58,7 @@ def read_dicom(data: bytes, *, sha256: str, min_side: int | None) -> Radiograph:
         modality=header.text(_MODALITY),
         view_position=header.text(_VIEW),
         body_part=header.text(_BODY_PART),
+        scanner=" ".join(filter(None, (header.text(_MAKER), header.text(_MODEL)))) or None,
         photometric_interpretation=module.photometric,
         presentation_intent=header.text(_INTENT),
         window=display.window,
@@ -65,6 +67,8 @@ def read_dicom(data: bytes, *, sha256: str, min_side: int | None) -> Radiograph:
     )
     identifiers = Identifiers(
         patient=header.text(_PATIENT),
+        age=header.text(_AGE),
+        sex=header.text(_SEX),
         study=header.text(_STUDY),
         series=header.text(_SERIES),
         instance=header.text(_INSTANCE),

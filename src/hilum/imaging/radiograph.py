@@ -27,6 +27,7 @@ class Provenance:
     view_position: str | None = None  # such as "PA", "AP", "LL"
     body_part: str | None = None  # BodyPartExamined, such as "CHEST"
     photometric_interpretation: str | None = None
+    scanner: str | None = None  # Manufacturer and ManufacturerModelName
     presentation_intent: str | None = None  # "FOR PRESENTATION" or "FOR PROCESSING"
     window: tuple[float, float] | None = None  # (centre, width) in modality units, as applied
     window_from: str | None = None  # "header", "voi lut", "percentiles" or None (full range)
@@ -38,6 +39,8 @@ class Identifiers:
     """Who the radiograph belongs to. Never exported, logged or shown in a representation."""
 
     patient: str | None = field(default=None, repr=False)
+    age: str | None = field(default=None, repr=False)  # PatientAge, such as "061Y" (PS3.5, 6.2, AS)
+    sex: str | None = field(default=None, repr=False)  # PatientSex
     study: str | None = field(default=None, repr=False)  # StudyInstanceUID
     series: str | None = field(default=None, repr=False)
     instance: str | None = field(default=None, repr=False)  # SOPInstanceUID
